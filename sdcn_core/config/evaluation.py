@@ -1,0 +1,31 @@
+"""How detections are made and judged."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from sdcn_core.config.base import FrozenConfig
+
+
+class EvaluationConfig(FrozenConfig):
+    test_scales_px: tuple[Annotated[int, Field(ge=16, le=4000)], ...] | None = (480, 576, 688, 864, 1200)
+    """scores are averaged over these; null: the image's own size"""
+    test_side: Literal["shortest", "longest"] = "longest"
+    """which side gets the scale; OICR's test code uses the longest"""
+    flip: bool = True
+    """scores are averaged over the image and its mirror image"""
+    nms_iou: float = Field(default=0.3, gt=0, le=1)
+    """a box overlapping a better one by this or more is dropped"""
+    boxes_per_class: int = Field(default=100, ge=1)
+    """best boxes an image and class that enter NMS"""
+    boxes_per_image_cap: int = Field(default=40, ge=1)
+    """only this many times the number of images, best first, are kept of a class over the whole split"""
+    ap: Literal["voc07_11point", "area"] = "voc07_11point"
+    match_iou: float = Field(default=0.5, gt=0, lt=1)
+    """a detection is right above this overlap, strictly"""
+    every_steps: int | None = Field(default=None, ge=1)
+    """AP on the test split every so many steps of stages apart and loop, rounded up to a checkpoint; null: at the end only"""
+    baselines: bool = True
+    """also judge random scores and the untrained network, so that a result can be told from nothing learnt"""
+    pictured_images: int = Field(default=12, ge=1, le=64)
+    """test images in the picture of detections"""

@@ -1,0 +1,38 @@
+"""One run, whole: what REST accepts, the queue stores, the trainer reads and MLflow shows."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from sdcn_core.config.base import FrozenConfig
+from sdcn_core.config.data import DataConfig
+from sdcn_core.config.evaluation import EvaluationConfig
+from sdcn_core.config.model import ModelConfig
+from sdcn_core.config.objective import ObjectiveConfig
+from sdcn_core.config.schedule import ScheduleConfig
+
+
+class ExperimentConfig(FrozenConfig):
+    """Everything that decides a training's outcome, up to rounding. The defaults are the paper's, for VOC 2007."""
+
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _detections_that_instruct_need_refinements(self) -> Self:
+        if self.objective.detection_instructs_segmentation and self.model.detection.refinements == 0:
+            raise ValueError(
+                "objective.detection_instructs_segmentation reads the refinements' scores: set model.detection.refinements"
+                " to 1 or more, or the arrow to false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _some_steps(self) -> Self:
+        if self.schedule.apart_steps + self.schedule.loop_steps == 0:
+            raise ValueError("schedule.apart_steps and schedule.loop_steps are both 0: nothing would train the detector")
+        return self

@@ -1,0 +1,32 @@
+"""What the networks compute. B images, N proposals of one image, C classes (background is index C, the last), K refinements."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class DetectionOutput:
+    """f^D on one image."""
+
+    midn_scores: Tensor
+    """D^m, (N, C) in [0, 1], each column sums to at most 1, eq. (2)"""
+    refinement_logits: tuple[Tensor, ...]
+    """K times (N, C + 1), unbounded, eq. (5)"""
+
+    def detection_scores(self) -> Tensor:
+        """D, (N, C + 1): mean of the refinements' softmaxes (appendix A); without refinements D^m and a zero background."""
+        if not self.refinement_logits:
+            return torch.cat([self.midn_scores, self.midn_scores.new_zeros(len(self.midn_scores), 1)], dim=1)
+        return torch.stack([logits.softmax(dim=1) for logits in self.refinement_logits]).mean(dim=0)
+
+
+@dataclass(frozen=True)
+class SDCNOutput:
+    """f^E, f^D and f^S on a batch."""
+
+    detections: tuple[DetectionOutput, ...]
+    """one an image"""
+    map_logits: Tensor | None
+    """(B, C + 1, h, w), unbounded; their softmax over channels is S, eq. (8); None without the segmentation branch"""
