@@ -36,3 +36,14 @@ class ExperimentConfig(FrozenConfig):
         if self.schedule.apart_steps + self.schedule.loop_steps == 0:
             raise ValueError("schedule.apart_steps and schedule.loop_steps are both 0: nothing would train the detector")
         return self
+
+    @model_validator(mode="after")
+    def _batch_norm_needs_whole_batches(self) -> Self:
+        for network, kind in (("backbone", "small_vgg"), ("classifier", "small_resnet")):
+            labels = getattr(self.schedule, network)
+            if getattr(self.model, network).kind == kind and labels.steps and labels.image_size_px is None:
+                raise ValueError(
+                    f"model.{network} {kind} learns labels with batch norm, over images of one size:"
+                    f" set schedule.{network}.image_size_px, for example to 96"
+                )
+        return self

@@ -21,6 +21,8 @@ class LabelTrainingConfig(FrozenConfig):
     learning_rate: Rate = 5e-4
     decay: Literal["constant", "cosine"] = "constant"
     weight_decay: float = Field(default=5e-4, ge=0, le=1)
+    image_size_px: int | None = Field(default=None, ge=16, le=2048)
+    """images are squeezed to squares of this side, so that one batch holds them all; null: the detector's own scales, size by size"""
 
 
 class ScheduleConfig(FrozenConfig):

@@ -1,0 +1,173 @@
+"""Named experiments: a docstring says what one shows, what to expect and what it costs.
+
+A preset is a function without arguments. Its first sentence is what `GET /v1/presets` and `sdcn presets` show.
+"""
+
+from collections.abc import Callable
+
+from sdcn_core.config.data import DataConfig, ProposalConfig, ScenesSource, VocSource
+from sdcn_core.config.evaluation import EvaluationConfig
+from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.config.model import (
+    DetectionConfig,
+    ModelConfig,
+    SegmentationConfig,
+    SmallResNetClassifier,
+    SmallVggBackbone,
+    SqueezeNetBackbone,
+    SqueezeNetClassifier,
+    WeightsFile,
+)
+from sdcn_core.config.objective import ObjectiveConfig
+from sdcn_core.config.schedule import LabelTrainingConfig, ScheduleConfig
+
+
+def voc2007_vgg16() -> ExperimentConfig:
+    """SDCN as published, on VOC 2007: VGG16-D8 and ResNet-101, 10k + 70k steps.
+
+    The paper reports 48.3 mAP on test and 66.8 CorLoc on trainval (tables 3 and 4). The folder VOC2007 must lie below the data root and
+    vgg16.pth and resnet101.pth below the weights root. 140,000 images through both networks: days on one GPU of 2019, hours on a recent one.
+    """
+    return ExperimentConfig(
+        data=DataConfig(
+            source=VocSource(path="VOC2007", train_split="trainval", test_split="test"), proposals=ProposalConfig(mode="fast")
+        )
+    )
+
+
+def scenes() -> ExperimentConfig:
+    """SDCN on the generated benchmark, from scratch, in minutes on two CPU cores.
+
+    Objects carry a telling part that a detector taught by labels alone boxes in place of the whole. Expect mAP and CorLoc several times those of
+    `scenes_oicr`; what was measured is in the README.
+    """
+    return ExperimentConfig(
+        data=DataConfig(source=ScenesSource(), sampled_proposals=96, train_scales_px=None, dedup_px=None),
+        model=ModelConfig(
+            backbone=SmallVggBackbone(),
+            detection=DetectionConfig(roi_grid=3, hidden=192, dropout=0.0),
+            segmentation=SegmentationConfig(levels=3, channels=32, bottleneck=16, groups=8),
+            classifier=SmallResNetClassifier(),
+        ),
+        schedule=ScheduleConfig(
+            backbone=LabelTrainingConfig(
+                steps=220, images_per_step=16, optimizer="adam", learning_rate=1e-3, decay="cosine", image_size_px=96
+            ),
+            classifier=LabelTrainingConfig(
+                steps=260, images_per_step=16, optimizer="adam", learning_rate=1e-3, decay="cosine", image_size_px=96
+            ),
+            apart_steps=300,
+            loop_steps=300,
+            images_per_step=4,
+            optimizer="adam",
+            learning_rate=5e-4,
+            bias_factor=1.0,
+            refinement_factor=1.0,
+            classifier_learning_rate=3e-4,
+            decay_at_steps=(210,),
+            warmup_steps=50,
+            clip_norm=10.0,
+            report_every_steps=10,
+            checkpoint_every_steps=100,
+        ),
+        evaluation=EvaluationConfig(test_scales_px=None),
+    )
+
+
+def scenes_oicr() -> ExperimentConfig:
+    """OICR on the generated benchmark: the detection branch alone, the first row of the paper's table 2."""
+    return scenes().with_overrides(
+        {
+            "objective.segmentation_branch": False,
+            "objective.segmentation_instructs_detection": False,
+            "objective.detection_instructs_segmentation": False,
+            "schedule.classifier.steps": 0,
+        }
+    )
+
+
+def tiny() -> ExperimentConfig:
+    """The whole method in seconds: a few small images, a few steps of every stage. Learns nothing; shows that everything runs."""
+    base = scenes()
+    return base.with_overrides(
+        {
+            "data.source": {"kind": "scenes", "train_images": 12, "val_images": 6, "test_images": 8, "image_size_px": 64},
+            "data.sampled_proposals": 24,
+            "model.backbone.widths": [8, 8, 12, 16],
+            "model.classifier.widths": [8, 8, 12, 12, 12],
+            "model.detection.hidden": 24,
+            "model.segmentation": {"levels": 2, "channels": 16, "bottleneck": 8, "groups": 4},
+            "schedule.backbone.steps": 4,
+            "schedule.backbone.images_per_step": 4,
+            "schedule.backbone.image_size_px": 64,
+            "schedule.classifier.steps": 4,
+            "schedule.classifier.images_per_step": 4,
+            "schedule.classifier.image_size_px": 64,
+            "schedule.apart_steps": 6,
+            "schedule.loop_steps": 6,
+            "schedule.images_per_step": 2,
+            "schedule.decay_at_steps": [4],
+            "schedule.warmup_steps": 2,
+            "schedule.report_every_steps": 2,
+            "schedule.checkpoint_every_steps": 4,
+            "evaluation.flip": False,
+        }
+    )
+
+
+def voc_squeezenet() -> ExperimentConfig:
+    """SDCN on a folder of photographs in VOC layout, with a SqueezeNet 1.1 pretrained on ImageNet: real images on a CPU.
+
+    Needs a folder `voc` below the data root and squeezenet_v1.1_notop.npz below the weights root; `data.source.path` and `model.*.weights.path`
+    point elsewhere. About a tenth of a second an image and step on one core at 384 px.
+    """
+    weights = WeightsFile(path="squeezenet_v1.1_notop.npz")
+    return ExperimentConfig(
+        data=DataConfig(
+            source=VocSource(path="voc"),
+            proposals=ProposalConfig(max_image_side_px=320, limit=500),
+            sampled_proposals=256,
+            train_scales_px=(384,),
+            train_side="longest",
+            max_side_px=1000,
+        ),
+        model=ModelConfig(
+            backbone=SqueezeNetBackbone(weights=weights, frozen="fire9"),
+            detection=DetectionConfig(roi_grid=3, hidden=256),
+            segmentation=SegmentationConfig(levels=2, channels=64, bottleneck=32, groups=8),
+            classifier=SqueezeNetClassifier(weights=weights),
+        ),
+        objective=ObjectiveConfig(),
+        schedule=ScheduleConfig(
+            classifier=LabelTrainingConfig(steps=400, images_per_step=4, optimizer="adam", learning_rate=3e-4, decay="cosine"),
+            apart_steps=300,
+            loop_steps=450,
+            images_per_step=4,
+            optimizer="adam",
+            learning_rate=3e-4,
+            bias_factor=1.0,
+            refinement_factor=1.0,
+            classifier_learning_rate=1e-4,
+            decay_at_steps=(300,),
+            clip_norm=10.0,
+            report_every_steps=10,
+            checkpoint_every_steps=100,
+        ),
+        evaluation=EvaluationConfig(test_scales_px=(384,)),
+    )
+
+
+PRESETS: dict[str, Callable[[], ExperimentConfig]] = {
+    maker.__name__: maker for maker in (scenes, scenes_oicr, tiny, voc_squeezenet, voc2007_vgg16)
+}
+
+
+def preset(name: str) -> ExperimentConfig:
+    """The preset of that name.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no preset {name!r}; there are: {', '.join(PRESETS)}")
+    return PRESETS[name]()
