@@ -1,0 +1,132 @@
+"""ImageNet weights from a file into a network: bounded, without pickle, checked by sum, name and shape.
+
+Two kinds of file: `.npz` (arrays `<layer>.w`, `<layer>.b`), and `.pth` or `.pt` (a dictionary of tensors).
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from sdcn_core.config.model import WeightsFile
+from sdcn_core.errors import WeightsError
+
+MAX_BYTES = 4 * 2**30
+"""larger files, or archives that unpack to more, are refused unread; VGG16 is 0.5 GiB"""
+
+
+def read_weights(weights: WeightsFile, weights_root: Path | None) -> dict[str, Tensor]:
+    """The tensors of a weights file by their names in the file, on the CPU.
+
+    Raises:
+        WeightsError: no root is configured, or the file is missing, too large, has another sum, or is no such file.
+    """
+    if weights_root is None:
+        raise WeightsError(
+            f"weights {weights.path!r} are asked for, but no weights root is configured: set one, or weights to null"
+        )
+    path = weights_root / weights.path  # `weights.path` cannot leave the root: RelativePath
+    if not path.is_file():
+        raise WeightsError(
+            f"weights file {path} does not exist: put it there, or correct weights.path ({weights.path!r})"
+        )
+    if path.stat().st_size > MAX_BYTES:
+        raise WeightsError(
+            f"weights file {path} has {path.stat().st_size} bytes, more than the {MAX_BYTES} that are accepted"
+        )
+    _check_sum(path, weights.sha256)
+    match path.suffix:
+        case ".npz":
+            return _read_npz(path)
+        case ".pth" | ".pt":
+            return _read_torch(path)
+        case suffix:
+            raise WeightsError(f"weights file {path} ends in {suffix!r}: only .npz, .pth and .pt are read")
+
+
+def load_tensors(
+    module: nn.Module, tensors: Mapping[str, Tensor], *, key_of: Callable[[str], str], source: str
+) -> None:
+    """Copy into every parameter and buffer of `module` the tensor named `key_of(its name)`; others are ignored.
+
+    Args:
+        module: what is filled, whole or not at all.
+        tensors: from `read_weights`.
+        key_of: a name in `module.state_dict()` -> the name in the file.
+        source: the file, for messages.
+
+    Raises:
+        WeightsError: a tensor is missing, has another shape, or holds a number that is not finite.
+    """
+    own = module.state_dict()
+    for name, target in own.items():
+        key = key_of(name)
+        if key not in tensors:
+            raise WeightsError(
+                f"weights file {source} has no {key!r}: it is of another architecture; name another file"
+            )
+        found, wanted = tuple(tensors[key].shape), tuple(target.shape)
+        if found != wanted:
+            raise WeightsError(
+                f"weights file {source}: {key!r} has shape {found} instead of {wanted}: it is of another architecture;"
+                " name another file"
+            )
+        if not torch.isfinite(tensors[key]).all():
+            raise WeightsError(f"weights file {source}: {key!r} holds numbers that are not finite; fetch it again")
+    with torch.no_grad():
+        for name, target in own.items():
+            target.copy_(tensors[key_of(name)])
+
+
+def npz_key(name: str) -> str:
+    """`fire2.squeeze.weight` -> `fire2.squeeze.w`."""
+    layer, kind = name.rsplit(".", 1)
+    return f"{layer}.{kind[0]}"
+
+
+def first_layer_to_rgb(tensors: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
+    """The same weights for RGB images, where those of the first layer, `key`, (D, 3, k, k), are for BGR ones."""
+    return {**tensors, key: tensors[key].flip(1)} if key in tensors else dict(tensors)
+
+
+def _check_sum(path: Path, expected: str | None) -> None:
+    if expected is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise WeightsError(
+            f"weights file {path} has sha256 {found}, not {expected}: fetch it again, or correct weights.sha256"
+        )
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > MAX_BYTES:
+            raise WeightsError(
+                f"weights file {path} unpacks to {unpacked} bytes, more than the {MAX_BYTES} that are accepted"
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            read = {key: arrays[key] for key in arrays.files}
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"weights file {path} cannot be read as .npz ({error}): fetch it again") from error
+    # Files carry a text beside the weights that says where they come from.
+    return {key: torch.from_numpy(array) for key, array in read.items() if np.issubdtype(array.dtype, np.floating)}
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        read = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever torch's unpickler stumbles over, the file is at fault
+        raise WeightsError(f"weights file {path} cannot be read as a dictionary of tensors: fetch it again") from error
+    if not isinstance(read, dict):
+        raise WeightsError(
+            f"weights file {path} holds a {type(read).__name__}, not a dictionary of tensors: name another file"
+        )
+    return {str(key): value for key, value in read.items() if isinstance(value, Tensor)}

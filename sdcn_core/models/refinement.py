@@ -1,0 +1,23 @@
+"""The online instance classifiers f^D^r, eq. (5): each learns from the one before (OICR)."""
+
+from torch import Tensor, nn
+
+from sdcn_core.models.initialization import init_head
+
+
+class Refinement(nn.Module):
+    """K classifiers of proposals, background last.
+
+    Args:
+        in_features: F.
+        num_classes: C, without background.
+        refinements: K, may be 0.
+    """
+
+    def __init__(self, in_features: int, num_classes: int, refinements: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(init_head(nn.Linear(in_features, num_classes + 1)) for _ in range(refinements))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """K times float32 logits (R, C + 1) of proposals (R, F)."""
+        return tuple(head(features).float() for head in self.heads)

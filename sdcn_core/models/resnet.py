@@ -1,0 +1,161 @@
+"""Residual classifiers, cut where the mask enters: ResNet-101 after layer3 (section 4.1), a narrow one for a CPU."""
+
+import re
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdcn_core.config.model import WeightsFile
+from sdcn_core.models.batch_norm import ConvNorm, freeze_norms
+from sdcn_core.models.initialization import init_he, init_head
+from sdcn_core.models.pixel_norm import plain_pixels, torchvision_pixels
+from sdcn_core.models.pretrained import load_tensors, read_weights
+
+LAYERS = ((64, 3), (128, 4), (256, 23), (512, 3))
+"""ResNet-101's layer1 ... layer4: width of the 3x3 convolutions, number of blocks"""
+EXPANSION = 4
+QUIET_GAMMA = 0.2
+"""scale of a random residual branch: under frozen norms, 33 branches at 1 would double the variance 33 times"""
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride, as in torchvision), 1x1 to EXPANSION * width; projected shortcut where needed."""
+
+    def __init__(self, in_channels: int, width: int, *, stride: int) -> None:
+        super().__init__()
+        out = width * EXPANSION
+        self.unit1 = ConvNorm(in_channels, width, 1)
+        self.unit2 = ConvNorm(width, width, 3, stride=stride)
+        self.unit3 = ConvNorm(width, out, 1)
+        self.shortcut = ConvNorm(in_channels, out, 1, stride=stride) if in_channels != out else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = F.relu(self.unit1(x), inplace=True)
+        branch = F.relu(self.unit2(branch), inplace=True)
+        return F.relu(self.unit3(branch) + self.shortcut(x), inplace=True)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, projected where shapes change."""
+
+    def __init__(self, in_channels: int, width: int, *, stride: int) -> None:
+        super().__init__()
+        self.unit1 = ConvNorm(in_channels, width, 3, stride=stride)
+        self.unit2 = ConvNorm(width, width, 3)
+        same = stride == 1 and in_channels == width
+        self.shortcut = nn.Identity() if same else ConvNorm(in_channels, width, 1, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        branch = F.relu(self.unit1(x), inplace=True)
+        return F.relu(self.unit2(branch) + self.shortcut(x), inplace=True)
+
+
+class ResNet101Trunk(nn.Module):
+    """Images (B, 3, H, W) -> layer3's output, (B, 1024, h, w) at stride 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pixels = torchvision_pixels()
+        self.stem = ConvNorm(3, 64, 7, stride=2)
+        self.layer1 = _layer(64, *LAYERS[0], stride=1)
+        self.layer2 = _layer(256, *LAYERS[1], stride=2)
+        self.layer3 = _layer(512, *LAYERS[2], stride=2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(self.stem(self.pixels(images)), inplace=True)
+        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        return self.layer3(self.layer2(self.layer1(x)))
+
+
+class ResNet101Tail(nn.Module):
+    """Masked map (M, 1024, h, w) -> logits (M, C): layer4, global average, linear."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.layer4 = _layer(1024, *LAYERS[3], stride=2)
+        self.classify = init_head(nn.Linear(2048, num_classes))
+
+    def forward(self, masked: Tensor) -> Tensor:
+        return self.classify(self.layer4(masked).mean(dim=(2, 3)))
+
+
+def resnet101_classifier(
+    num_classes: int, weights: WeightsFile | None, weights_root: Path | None
+) -> tuple[nn.Module, nn.Module]:
+    """Trunk and tail with torchvision's weights, if any.
+
+    Batch norms are frozen from the start: masked maps, one or two images a step, would spoil their statistics.
+
+    Raises:
+        WeightsError: the weights cannot be had.
+    """
+    trunk, tail = ResNet101Trunk(), ResNet101Tail(num_classes)
+    layers = (*trunk.children(), tail.layer4)
+    if weights is None:
+        for part in layers:
+            init_he(part)
+        for block in (*trunk.modules(), *tail.modules()):
+            if isinstance(block, Bottleneck):
+                nn.init.constant_(block.unit3.norm.weight, QUIET_GAMMA)
+    else:
+        tensors = read_weights(weights, weights_root)
+        load_tensors(trunk, tensors, key_of=_torchvision_key, source=weights.path)
+        load_tensors(nn.ModuleDict({"layer4": tail.layer4}), tensors, key_of=_torchvision_key, source=weights.path)
+    freeze_norms(trunk)
+    freeze_norms(tail)
+    return trunk, tail
+
+
+class SmallTrunk(nn.Module):
+    """Images (B, 3, H, W) -> (B, widths[1], ceil(H / 8), ceil(W / 8))."""
+
+    def __init__(self, widths: tuple[int, int]) -> None:
+        super().__init__()
+        self.pixels = plain_pixels()
+        self.stem = ConvNorm(3, widths[0], 3, stride=2)
+        self.block1 = BasicBlock(widths[0], widths[1], stride=2)
+        self.block2 = BasicBlock(widths[1], widths[1], stride=2)
+        init_he(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.relu(self.stem(self.pixels(images)), inplace=True)
+        return self.block2(self.block1(x))
+
+
+class SmallTail(nn.Module):
+    """Masked map (M, D, h, w) -> logits (M, C): three residual blocks, the later two at stride 16, and a linear layer.
+
+    It reads the mean of the global average and the global maximum.
+    """
+
+    def __init__(self, in_channels: int, widths: tuple[int, int, int], num_classes: int) -> None:
+        super().__init__()
+        self.block1 = BasicBlock(in_channels, widths[0], stride=1)
+        self.block2 = BasicBlock(widths[0], widths[1], stride=2)
+        self.block3 = BasicBlock(widths[1], widths[2], stride=1)
+        init_he(self)
+        self.classify = init_head(nn.Linear(widths[2], num_classes))
+
+    def forward(self, masked: Tensor) -> Tensor:
+        x = self.block3(self.block2(self.block1(masked)))
+        return self.classify((x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))) / 2)
+
+
+def small_classifier(num_classes: int, widths: tuple[int, int, int, int, int]) -> tuple[nn.Module, nn.Module]:
+    """Trunk and tail of the narrow network; the mask enters after `widths[1]`."""
+    return SmallTrunk(widths[:2]), SmallTail(widths[1], widths[2:], num_classes)
+
+
+def _layer(in_channels: int, width: int, blocks: int, *, stride: int) -> nn.Sequential:
+    first = Bottleneck(in_channels, width, stride=stride)
+    return nn.Sequential(first, *(Bottleneck(width * EXPANSION, width, stride=1) for _ in range(blocks - 1)))
+
+
+def _torchvision_key(name: str) -> str:
+    """`layer1.0.unit2.norm.weight` -> `layer1.0.bn2.weight`, and so on."""
+    name = re.sub(r"^stem\.conv", "conv1", name)
+    name = re.sub(r"^stem\.norm", "bn1", name)
+    name = re.sub(r"unit(\d)\.conv", r"conv\1", name)
+    name = re.sub(r"unit(\d)\.norm", r"bn\1", name)
+    return name.replace("shortcut.conv", "downsample.0").replace("shortcut.norm", "downsample.1")

@@ -1,0 +1,87 @@
+"""VGG16-D8 (appendix A; OICR's network): no pool4, conv5 dilated by 2, so that x keeps stride 8."""
+
+import logging
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdcn_core.config.model import Vgg16Backbone, WeightsFile
+from sdcn_core.models.backbone import Backbone
+from sdcn_core.models.initialization import init_he
+from sdcn_core.models.pixel_norm import torchvision_pixels
+from sdcn_core.models.pretrained import load_tensors, read_weights
+
+log = logging.getLogger(__name__)
+
+BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+"""widths of conv1_1 ... conv5_3"""
+POOLED_BLOCKS = 3
+"""pool1 to pool3 halve the map; pool4 and pool5 are left out"""
+HIDDEN_LAYERS = ((4096, 512 * 7 * 7), (4096, 4096))
+"""shapes of the weights of fc6 and fc7"""
+TORCHVISION_LAYERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+"""place of conv1_1 ... conv5_3 in torchvision's `features`"""
+
+
+class Vgg16(Backbone):
+    """x = conv5_3 after its ReLU, 512 channels at stride 8; finer maps conv4_3 (8), conv3_3 (4), conv2_2 (2).
+
+    Weights are torchvision's file, for RGB with mean and deviation; its classifier is left to `load_hidden_layers`.
+    """
+
+    channels = (128, 256, 512, 512)
+    strides = (2, 4, 8, 8)
+
+    def __init__(self, config: Vgg16Backbone, *, weights_root: Path | None) -> None:
+        super().__init__()
+        self.pixels = torchvision_pixels()
+        width = 3
+        for block, widths in enumerate(BLOCKS, start=1):
+            dilation = 2 if block == len(BLOCKS) else 1
+            for layer, out in enumerate(widths, start=1):
+                conv = nn.Conv2d(width, out, 3, padding=dilation, dilation=dilation)
+                self.add_module(f"conv{block}_{layer}", conv)
+                width = out
+        if config.weights is None:
+            init_he(self)
+            if config.frozen != "none":
+                log.warning(
+                    "vgg16_d8 starts from random weights and freezes them up to %s: name weights, or freeze none",
+                    config.frozen,
+                )
+        else:
+            load_tensors(
+                self, read_weights(config.weights, weights_root), key_of=_torchvision_key, source=config.weights.path
+            )
+        frozen_blocks = 0 if config.frozen == "none" else int(config.frozen.removeprefix("conv"))
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(int(name[len("conv")]) > frozen_blocks)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        x = self.pixels(images)
+        maps = []
+        for block, widths in enumerate(BLOCKS, start=1):
+            for layer in range(1, len(widths) + 1):
+                x = F.relu(self.get_submodule(f"conv{block}_{layer}")(x), inplace=True)
+            maps.append(x)
+            if block <= POOLED_BLOCKS:
+                x = F.max_pool2d(x, 2, ceil_mode=True)  # Caffe rounds up; so do the strides promised above
+        return tuple(maps[1:])
+
+
+def load_hidden_layers(fc6: nn.Linear, fc7: nn.Linear, weights: WeightsFile, weights_root: Path | None) -> None:
+    """Fill the detection branch's two hidden layers, of shapes HIDDEN_LAYERS, with VGG16's own.
+
+    Raises:
+        WeightsError: the weights cannot be had.
+    """
+    layers = nn.ModuleDict({"0": fc6, "3": fc7})  # torchvision's numbers: ReLU and dropout lie between
+    tensors = read_weights(weights, weights_root)
+    load_tensors(layers, tensors, key_of=lambda name: f"classifier.{name}", source=weights.path)
+
+
+def _torchvision_key(name: str) -> str:
+    conv, kind = name.split(".")
+    names = [f"conv{block}_{layer}" for block, widths in enumerate(BLOCKS, 1) for layer in range(1, len(widths) + 1)]
+    return f"features.{TORCHVISION_LAYERS[names.index(conv)]}.{kind}"
