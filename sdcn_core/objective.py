@@ -1,7 +1,9 @@
-"""The paper's total loss, assembled: what losses/, targets/ and collaboration/ compute, in which order, with which weight.
+"""The paper's total loss, assembled: what losses/, targets/ and collaboration/ compute, in which order, with which
+weight.
 
-C classes, background is index C. N proposals of one image. P present classes: the positive ones, ascending, then background.
-Losses are per image and averaged over images, so that a batch of images of different sizes, or spread over ranks, means the same.
+C classes, background is index C. N proposals of one image. P present classes: the positive ones, ascending, then
+background. Losses are per image and averaged over images, so that a batch of images of different sizes, or spread over
+ranks, means the same.
 """
 
 from collections.abc import Iterable, Mapping
@@ -67,9 +69,7 @@ class DetectionObjective:
         teacher = scores.detach()  # (N, C); D^m teaches the first refinement, each refinement the next
         refinements = []
         for logits in output.refinement_logits:
-            instances = mine_instances(
-                teacher, proposals, image_labels, foreground_iou=self.config.foreground_iou
-            )
+            instances = mine_instances(teacher, proposals, image_labels, foreground_iou=self.config.foreground_iou)
             refinements.append(
                 refinement_loss(
                     logits, instances.labels, instances.weights, normalizer=self.config.refinement_normalizer
@@ -127,9 +127,7 @@ class SegmentationObjective:
         """
         if not self.config.classifier_sees_background_erased:
             erased_logits = erased_logits[:-1]
-        return classifier_loss(
-            whole_logits, erased_logits, image_labels, reduction=self.config.classifier_reduction
-        )
+        return classifier_loss(whole_logits, erased_logits, image_labels, reduction=self.config.classifier_reduction)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""What every configuration model shares: frozen, closed to unknown fields, overridable by dotted paths, comparable by digest."""
+"""What every configuration model shares: frozen, closed to unknown fields, overridable by dotted paths, comparable by
+digest.
+"""
 
 import hashlib
 import json

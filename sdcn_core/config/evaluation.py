@@ -24,7 +24,8 @@ class EvaluationConfig(FrozenConfig):
     match_iou: float = Field(default=0.5, gt=0, lt=1)
     """a detection is right above this overlap, strictly"""
     every_steps: int | None = Field(default=None, ge=1)
-    """AP on the test split every so many steps of stages apart and loop, rounded up to a checkpoint; null: at the end only"""
+    """AP on the test split every so many steps of stages apart and loop, rounded up to a checkpoint; null: at the end
+    only"""
     baselines: bool = True
     """also judge random scores and the untrained network, so that a result can be told from nothing learnt"""
     pictured_images: int = Field(default=12, ge=1, le=64)

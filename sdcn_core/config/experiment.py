@@ -26,15 +26,17 @@ class ExperimentConfig(FrozenConfig):
     def _detections_that_instruct_need_refinements(self) -> Self:
         if self.objective.detection_instructs_segmentation and self.model.detection.refinements == 0:
             raise ValueError(
-                "objective.detection_instructs_segmentation reads the refinements' scores: set model.detection.refinements"
-                " to 1 or more, or the arrow to false"
+                "objective.detection_instructs_segmentation reads the refinements' scores: set"
+                " model.detection.refinements to 1 or more, or the arrow to false"
             )
         return self
 
     @model_validator(mode="after")
     def _some_steps(self) -> Self:
         if self.schedule.apart_steps + self.schedule.loop_steps == 0:
-            raise ValueError("schedule.apart_steps and schedule.loop_steps are both 0: nothing would train the detector")
+            raise ValueError(
+                "schedule.apart_steps and schedule.loop_steps are both 0: nothing would train the detector"
+            )
         return self
 
     @model_validator(mode="after")

@@ -50,7 +50,8 @@ class ObjectiveConfig(FrozenConfig):
     classifier_sees_background_erased: bool = True
     """whether the sum of eq. (15) includes the background map"""
     refinement_normalizer: Literal["valid_count", "weight_sum"] = "valid_count"
-    """what divides the weighted refinement loss, eq. (6): the number of weighted proposals as in OICR, or their weights"""
+    """what divides the weighted refinement loss, eq. (6): the number of weighted proposals as in OICR, or their
+    weights"""
     probability_eps: float = Field(default=1e-6, gt=0, lt=0.1)
     """probabilities are kept this far from 0 and 1 before a logarithm"""
 
@@ -58,5 +59,7 @@ class ObjectiveConfig(FrozenConfig):
     def _arrows_need_a_branch(self) -> Self:
         for arrow in ("segmentation_instructs_detection", "detection_instructs_segmentation"):
             if getattr(self, arrow) and not self.segmentation_branch:
-                raise ValueError(f"{arrow} needs segmentation_branch: set {arrow} to false, or segmentation_branch to true")
+                raise ValueError(
+                    f"{arrow} needs segmentation_branch: set {arrow} to false, or segmentation_branch to true"
+                )
         return self

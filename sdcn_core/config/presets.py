@@ -25,12 +25,14 @@ from sdcn_core.config.schedule import LabelTrainingConfig, ScheduleConfig
 def voc2007_vgg16() -> ExperimentConfig:
     """SDCN as published, on VOC 2007: VGG16-D8 and ResNet-101, 10k + 70k steps.
 
-    The paper reports 48.3 mAP on test and 66.8 CorLoc on trainval (tables 3 and 4). The folder VOC2007 must lie below the data root and
-    vgg16.pth and resnet101.pth below the weights root. 140,000 images through both networks: days on one GPU of 2019, hours on a recent one.
+    The paper reports 48.3 mAP on test and 66.8 CorLoc on trainval (tables 3 and 4). The folder VOC2007 must lie below
+    the data root and vgg16.pth and resnet101.pth below the weights root. 140,000 images through both networks: days on
+    one GPU of 2019, hours on a recent one.
     """
     return ExperimentConfig(
         data=DataConfig(
-            source=VocSource(path="VOC2007", train_split="trainval", test_split="test"), proposals=ProposalConfig(mode="fast")
+            source=VocSource(path="VOC2007", train_split="trainval", test_split="test"),
+            proposals=ProposalConfig(mode="fast"),
         )
     )
 
@@ -38,8 +40,8 @@ def voc2007_vgg16() -> ExperimentConfig:
 def scenes() -> ExperimentConfig:
     """SDCN on the generated benchmark, from scratch, in minutes on two CPU cores.
 
-    Objects carry a telling part that a detector taught by labels alone boxes in place of the whole. Expect mAP and CorLoc several times those of
-    `scenes_oicr`; what was measured is in the README.
+    Objects carry a telling part that a detector taught by labels alone boxes in place of the whole. Expect mAP and
+    CorLoc several times those of `scenes_oicr`; what was measured is in the README.
     """
     return ExperimentConfig(
         data=DataConfig(source=ScenesSource(), sampled_proposals=96, train_scales_px=None, dedup_px=None),
@@ -87,11 +89,19 @@ def scenes_oicr() -> ExperimentConfig:
 
 
 def tiny() -> ExperimentConfig:
-    """The whole method in seconds: a few small images, a few steps of every stage. Learns nothing; shows that everything runs."""
+    """The whole method in seconds: a few small images, a few steps of every stage. Learns nothing; shows that
+    everything runs.
+    """
     base = scenes()
     return base.with_overrides(
         {
-            "data.source": {"kind": "scenes", "train_images": 12, "val_images": 6, "test_images": 8, "image_size_px": 64},
+            "data.source": {
+                "kind": "scenes",
+                "train_images": 12,
+                "val_images": 6,
+                "test_images": 8,
+                "image_size_px": 64,
+            },
             "data.sampled_proposals": 24,
             "model.backbone.widths": [8, 8, 12, 16],
             "model.classifier.widths": [8, 8, 12, 12, 12],
@@ -116,10 +126,11 @@ def tiny() -> ExperimentConfig:
 
 
 def voc_squeezenet() -> ExperimentConfig:
-    """SDCN on a folder of photographs in VOC layout, with a SqueezeNet 1.1 pretrained on ImageNet: real images on a CPU.
+    """SDCN on a folder of photographs in VOC layout, with a SqueezeNet 1.1 pretrained on ImageNet: real images on a
+    CPU.
 
-    Needs a folder `voc` below the data root and squeezenet_v1.1_notop.npz below the weights root; `data.source.path` and `model.*.weights.path`
-    point elsewhere. About a tenth of a second an image and step on one core at 384 px.
+    Needs a folder `voc` below the data root and squeezenet_v1.1_notop.npz below the weights root; `data.source.path`
+    and `model.*.weights.path` point elsewhere. About a tenth of a second an image and step on one core at 384 px.
     """
     weights = WeightsFile(path="squeezenet_v1.1_notop.npz")
     return ExperimentConfig(
@@ -139,7 +150,9 @@ def voc_squeezenet() -> ExperimentConfig:
         ),
         objective=ObjectiveConfig(),
         schedule=ScheduleConfig(
-            classifier=LabelTrainingConfig(steps=400, images_per_step=4, optimizer="adam", learning_rate=3e-4, decay="cosine"),
+            classifier=LabelTrainingConfig(
+                steps=400, images_per_step=4, optimizer="adam", learning_rate=3e-4, decay="cosine"
+            ),
             apart_steps=300,
             loop_steps=450,
             images_per_step=4,

@@ -12,7 +12,8 @@ Rate = Annotated[float, Field(gt=0, le=10)]
 
 class LabelTrainingConfig(FrozenConfig):
     """Training of one network on image labels alone, with Adam or SGD: step 1 of the paper, and the
-    stand-in for ImageNet weights where a backbone starts from scratch."""
+    stand-in for ImageNet weights where a backbone starts from scratch.
+    """
 
     steps: Steps = 0
     images_per_step: int = Field(default=16, ge=1, le=4096)
@@ -22,7 +23,8 @@ class LabelTrainingConfig(FrozenConfig):
     decay: Literal["constant", "cosine"] = "constant"
     weight_decay: float = Field(default=5e-4, ge=0, le=1)
     image_size_px: int | None = Field(default=None, ge=16, le=2048)
-    """images are squeezed to squares of this side, so that one batch holds them all; null: the detector's own scales, size by size"""
+    """images are squeezed to squares of this side, so that one batch holds them all; null: the detector's own scales,
+    size by size"""
 
 
 class ScheduleConfig(FrozenConfig):

@@ -1,6 +1,7 @@
 """Boxes: always (N, 4) float32, x1 y1 x2 y2, pixels from 0, half-open: a box holds the pixels x1 <= x < x2.
 
-With this edge the plain area (x2 - x1) * (y2 - y1) equals the "+1 inclusive" area of the VOC tools, so overlaps agree with theirs.
+With this edge the plain area (x2 - x1) * (y2 - y1) equals the "+1 inclusive" area of the VOC tools,
+so overlaps agree with theirs.
 """
 
 import torch
@@ -40,8 +41,9 @@ def clip_boxes(boxes: Tensor, height: int, width: int) -> Tensor:
 def boxes_to_cells(boxes: Tensor, stride: int, height: int, width: int) -> Tensor:
     """The cells of a (height, width) feature grid that each box covers, as RoI pooling rounds them.
 
-    First and last cell are round(x1 / stride) and round((x2 - 1) / stride), halves away from zero, both included, clipped to the
-    grid; a box covers at least one cell. Fast R-CNN's rule, so that pooling, eq. (17) and eq. (21) look at the same cells.
+    First and last cell are round(x1 / stride) and round((x2 - 1) / stride), halves away from zero, both included,
+    clipped to the grid; a box covers at least one cell. Fast R-CNN's rule, so that pooling, eq. (17) and eq. (21) look
+    at the same cells.
 
     Args:
         boxes: (N, 4) xyxy px, half-open.

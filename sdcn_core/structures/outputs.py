@@ -1,4 +1,6 @@
-"""What the networks compute. B images, N proposals of one image, C classes (background is index C, the last), K refinements."""
+"""What the networks compute. B images, N proposals of one image, C classes (background is index C, the last), K
+refinements.
+"""
 
 from dataclasses import dataclass
 
@@ -16,7 +18,9 @@ class DetectionOutput:
     """K times (N, C + 1), unbounded, eq. (5)"""
 
     def detection_scores(self) -> Tensor:
-        """D, (N, C + 1): mean of the refinements' softmaxes (appendix A); without refinements D^m and a zero background."""
+        """D, (N, C + 1): mean of the refinements' softmaxes (appendix A); without refinements D^m and a zero
+        background.
+        """
         if not self.refinement_logits:
             return torch.cat([self.midn_scores, self.midn_scores.new_zeros(len(self.midn_scores), 1)], dim=1)
         return torch.stack([logits.softmax(dim=1) for logits in self.refinement_logits]).mean(dim=0)

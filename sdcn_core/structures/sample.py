@@ -1,4 +1,6 @@
-"""What training sees of an image: pixels, proposals and image labels. There is no field for a box that somebody drew."""
+"""What training sees of an image: pixels, proposals and image labels. There is no field for a box that somebody
+drew.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,6 @@
-"""What training tells whoever runs it, and what it asks of them: the border between the trainer and its surroundings."""
+"""What training tells whoever runs it, and what it asks of them: the border between the trainer and its
+surroundings.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -50,7 +52,9 @@ class TrainingReport:
 
 
 class TrainingHooks(Protocol):
-    """What surrounds a training: Ray, a terminal, or nothing. Every method is called on every rank at the same points."""
+    """What surrounds a training: Ray, a terminal, or nothing. Every method is called on every rank at the same
+    points.
+    """
 
     def prepare(self, module: nn.Module) -> nn.Module:
         """The module on its device and, with several ranks, wrapped in DistributedDataParallel."""

@@ -10,7 +10,9 @@ from torch import distributed
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all; every method but the properties is a collective: each rank calls it, in the same order."""
+    """This process among all; every method but the properties is a collective: each rank calls it, in the same
+    order.
+    """
 
     rank: int
     world_size: int

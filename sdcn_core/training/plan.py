@@ -1,0 +1,100 @@
+"""What a run will do, in order, and how much of the whole each part is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.errors import BadInput
+from sdcn_core.training.progress import Progress, Stage
+
+DATA_SHARE = 0.05
+"""of a run's fraction belongs to stage `data`, which whoever prepares the data reports"""
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One training stage. Its optimizer steps are global steps first_step .. first_step + steps - 1."""
+
+    stage: Stage
+    steps: int
+    images_per_step: int
+    first_step: int
+
+    @property
+    def end_step(self) -> int:
+        return self.first_step + self.steps
+
+
+def plan_stages(experiment: ExperimentConfig) -> tuple[StagePlan, ...]:
+    """The training stages with at least one step, in order. f^C learns only where there is a segmentation branch."""
+    schedule = experiment.schedule
+    wanted = [
+        (Stage.BACKBONE, schedule.backbone.steps, schedule.backbone.images_per_step),
+        (
+            Stage.CLASSIFIER,
+            schedule.classifier.steps if experiment.objective.segmentation_branch else 0,
+            schedule.classifier.images_per_step,
+        ),
+        (Stage.APART, schedule.apart_steps, schedule.images_per_step),
+        (Stage.LOOP, schedule.loop_steps, schedule.images_per_step),
+    ]
+    plans: list[StagePlan] = []
+    for stage, steps, images_per_step in wanted:
+        if steps:
+            plans.append(StagePlan(stage, steps, images_per_step, plans[-1].end_step if plans else 0))
+    return tuple(plans)
+
+
+def check_world_size(experiment: ExperimentConfig, world_size: int) -> None:
+    """Refuse ranks that cannot share a step's images evenly.
+
+    Raises:
+        BadInput: names the field and the way out.
+    """
+    for plan in plan_stages(experiment):
+        if plan.images_per_step % world_size:
+            field = f"schedule.{plan.stage}.images_per_step"
+            if plan.stage in (Stage.APART, Stage.LOOP):
+                field = "schedule.images_per_step"
+            raise BadInput(
+                f"{field} is {plan.images_per_step}, which {world_size} workers cannot share evenly:"
+                f" make it a multiple of {world_size}, or change the number of workers"
+            )
+
+
+class Fractions:
+    """Turns stages and steps into the fraction of a whole run.
+
+    A step costs its images times the networks that they pass, forward and backward; measured on the preset `scenes`,
+    where it was right within a tenth of the run. Whoever shows a remaining time corrects the rest by the clock.
+    """
+
+    def __init__(self, experiment: ExperimentConfig, *, test_images: int, train_images: int) -> None:
+        flips = 2 if experiment.evaluation.flip else 1
+        passes = flips * len(experiment.evaluation.test_scales_px or (0,))
+        judged = test_images + train_images
+        per_image = {Stage.BACKBONE: 1.0, Stage.CLASSIFIER: 0.7}
+        branches = 4.0 if experiment.objective.segmentation_branch else 1.6
+        spans = [("untrained", judged * passes * 0.7 if experiment.evaluation.baselines else 0.0)]
+        spans += [
+            (plan.stage.value, plan.steps * plan.images_per_step * per_image.get(plan.stage, branches))
+            for plan in plan_stages(experiment)
+        ]
+        spans.append(("trained", judged * passes * 0.7))
+        self._bounds = _bounds(spans)
+
+    def at(self, part: str, stage: Stage, step: int, stage_steps: int) -> Progress:
+        """Progress at `step` of `stage_steps` of a part: a training stage's value, "untrained" or "trained"."""
+        start, end = self._bounds[part]
+        within = step / stage_steps if stage_steps else 1.0
+        fraction = DATA_SHARE + (1 - DATA_SHARE) * (start + (end - start) * within)
+        return Progress(stage, step, stage_steps, fraction)
+
+
+def _bounds(spans: Sequence[tuple[str, float]]) -> dict[str, tuple[float, float]]:
+    total = sum(cost for _, cost in spans)
+    edges = [0.0]
+    for _, cost in spans:
+        edges.append(edges[-1] + cost / total)
+    return {name: edge for (name, _), edge in zip(spans, pairwise(edges), strict=True)}

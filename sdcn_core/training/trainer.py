@@ -1,0 +1,425 @@
+"""The whole run: the untrained network judged, the stages of section 4.1 in order, the trained network judged.
+
+Every rank runs this; what one rank decides (to stop, to fail), all decide at the same step, because they decide on
+shared numbers.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.config.schedule import LabelTrainingConfig
+from sdcn_core.data.datasets import DataRoots
+from sdcn_core.errors import CheckpointError, TrainingDiverged
+from sdcn_core.objective import LossName, SDCNObjective
+from sdcn_core.structures.sample import Batch
+from sdcn_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sdcn_core.training.inputs import RunInputs
+from sdcn_core.training.judging import Judge, Verdict, results_by_class
+from sdcn_core.training.networks import Networks
+from sdcn_core.training.optimizers import (
+    build_optimizer,
+    clip_gradients,
+    label_rate,
+    plain_groups,
+    sdcn_groups,
+    sdcn_rate,
+    set_rate,
+)
+from sdcn_core.training.plan import Fractions, StagePlan, check_world_size, plan_stages
+from sdcn_core.training.progress import Progress, Stage, TrainingHooks, TrainingReport
+from sdcn_core.training.ranks import Ranks
+from sdcn_core.training.seeding import seed_step
+from sdcn_core.training.steps import Players, StepKey, alternation_step, label_step
+
+log = logging.getLogger(__name__)
+
+MODEL_FILE = "model.pt"
+PICTURE_FILE = "detections.png"
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    stopped: bool
+    """True: asked to stop, and did so at a checkpoint; there are no results"""
+    results: dict[str, Any] | None
+    """classes, and the judgements `trained`, `untrained` and `chance` (None where baselines are off), as JSON"""
+    files: dict[str, Path] = field(default_factory=dict)
+    """what to keep with the run, by name; on the first rank only"""
+
+
+class _StopRequested(Exception):
+    """Unwinds the stages when somebody asked the run to end."""
+
+
+def run_training(
+    experiment: ExperimentConfig,
+    *,
+    roots: DataRoots,
+    weights_root: Path | None,
+    hooks: TrainingHooks,
+    ranks: Ranks,
+    checkpoint: Path | None,
+    work_dir: Path,
+) -> RunOutcome:
+    """Train and judge; go on from a checkpoint where one is given.
+
+    Args:
+        experiment: what to train.
+        roots: where data lies, prepared by stage `data`.
+        weights_root: where pretrained weights lie.
+        hooks: the surroundings, called on every rank at the same points.
+        ranks: this process among all.
+        checkpoint: folder that `hooks.report` was given earlier, or None to start.
+        work_dir: an existing folder of this rank's own, for checkpoints and pictures.
+
+    Raises:
+        BadInput: data, weights or the number of ranks do not fit; the message names the file or field.
+        TrainingDiverged: a loss is no longer finite.
+        CheckpointError: the checkpoint is damaged or of another experiment.
+    """
+    check_world_size(experiment, ranks.world_size)
+    run = _Run(experiment, RunInputs.open(experiment, roots), weights_root, hooks, ranks, work_dir)
+    if checkpoint is not None:
+        run.restore(load_checkpoint(checkpoint, experiment, device=torch.device("cpu")))
+    try:
+        return run.execute()
+    except _StopRequested:
+        return RunOutcome(stopped=True, results=None)
+
+
+@dataclass
+class _Interval:
+    """What is averaged between two reports."""
+
+    started: float = field(default_factory=time.perf_counter)
+    losses: list[Mapping[str, Tensor]] = field(default_factory=list)
+    gradient_norms: list[Tensor] = field(default_factory=list)
+
+    def means(self) -> dict[str, float]:
+        means = {
+            f"loss/{name}": torch.stack([terms[name] for terms in self.losses]).mean().item() for name in self.losses[0]
+        }
+        if self.gradient_norms:
+            means["gradient/norm"] = torch.stack(self.gradient_norms).mean().item()
+        return means
+
+    def seconds_per_step(self) -> float:
+        return (time.perf_counter() - self.started) / max(1, len(self.losses))
+
+
+class _Run:
+    """The state of one run on one rank."""
+
+    def __init__(
+        self,
+        experiment: ExperimentConfig,
+        inputs: RunInputs,
+        weights_root: Path | None,
+        hooks: TrainingHooks,
+        ranks: Ranks,
+        work_dir: Path,
+    ) -> None:
+        self.experiment = experiment
+        self.inputs = inputs
+        self.hooks = hooks
+        self.ranks = ranks
+        self.work_dir = work_dir
+        self.networks = Networks.build(experiment, len(inputs.classes), weights_root)
+        self.networks.to(ranks.device)
+        self.judge = Judge(experiment, inputs, ranks)
+        self.fractions = Fractions(
+            experiment,
+            test_images=len(inputs.test.image_set.records),
+            train_images=len(inputs.train.records),
+        )
+        self.global_step = 0
+        self.untrained: dict[str, Any] | None = None
+        self.restored_optimizers: dict[str, dict[str, Any]] = {}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.classes != list(self.inputs.classes):
+            raise CheckpointError(
+                f"the checkpoint knows the classes {checkpoint.classes}, the data set has {list(self.inputs.classes)}:"
+                " resume with the data that the run began with"
+            )
+        self.networks.load(checkpoint.networks)
+        self.global_step = checkpoint.global_step
+        self.untrained = checkpoint.untrained
+        self.restored_optimizers = checkpoint.optimizers
+        log.info("resuming from step %d", checkpoint.global_step)
+
+    def execute(self) -> RunOutcome:
+        if self.experiment.evaluation.baselines and self.untrained is None:
+            self._judge_untrained()
+        for plan in plan_stages(self.experiment):
+            if plan.stage in (Stage.APART, Stage.LOOP):
+                self.networks.freeze_norms()
+            if self.global_step < plan.end_step:
+                self._run_stage(plan)
+        return self._finish()
+
+    # --- stages
+
+    def _run_stage(self, plan: StagePlan) -> None:
+        schedule = self.experiment.schedule
+        self.networks.train(True)
+        match plan.stage:
+            case Stage.BACKBONE:
+                self._learn_labels(plan, self.networks.label_head, schedule.backbone, LossName.CLASSIFIER)
+            case Stage.CLASSIFIER:
+                assert self.networks.classifier is not None  # the plan has this stage only with f^C
+                self._learn_labels(plan, self.networks.classifier, schedule.classifier, LossName.CLASSIFIER)
+            case _:
+                self._alternate(plan)
+
+    def _learn_labels(self, plan: StagePlan, module: nn.Module, config: LabelTrainingConfig, name: LossName) -> None:
+        player = self.hooks.prepare(module)
+        optimizer = build_optimizer(
+            config.optimizer,
+            plain_groups(module, weight_decay=config.weight_decay),
+            momentum=self.experiment.schedule.momentum,
+        )
+        optimizers = {"labels": optimizer}
+        self._restore_optimizers(optimizers)
+        interval = _Interval()
+        for step, batches in self._steps(plan):
+            set_rate(optimizer, label_rate(config, step))
+            optimizer.zero_grad(set_to_none=True)
+            loss = label_step(
+                player,
+                batches,
+                image_size_px=config.image_size_px,
+                reduction=self.experiment.objective.classifier_reduction,
+            )
+            optimizer.step()
+            interval.losses.append({f"{plan.stage}_labels": loss})
+            interval = self._after_step(plan, step, interval, optimizers, {"rate/labels": label_rate(config, step)})
+
+    def _alternate(self, plan: StagePlan) -> None:
+        schedule = self.experiment.schedule
+        networks = self.networks
+        objective = SDCNObjective(self.experiment.objective, collaborate=plan.stage is Stage.LOOP)
+        players = Players(
+            self.hooks.prepare(networks.sdcn),
+            None if networks.classifier is None else self.hooks.prepare(networks.classifier),
+        )
+        optimizers = {
+            "network": build_optimizer(
+                schedule.optimizer, sdcn_groups(networks.sdcn, schedule), momentum=schedule.momentum
+            )
+        }
+        if networks.classifier is not None:
+            optimizers["classifier"] = build_optimizer(
+                schedule.optimizer,
+                plain_groups(networks.classifier, weight_decay=schedule.weight_decay),
+                momentum=schedule.momentum,
+            )
+            set_rate(optimizers["classifier"], schedule.classifier_learning_rate)
+        self._restore_optimizers(optimizers)
+        interval = _Interval()
+        for step, batches in self._steps(plan):
+            rate = sdcn_rate(schedule, plan.stage, step)
+            set_rate(optimizers["network"], rate)
+            for optimizer in optimizers.values():
+                optimizer.zero_grad(set_to_none=True)
+            losses = alternation_step(
+                players,
+                batches,
+                objective,
+                stride=networks.sdcn.backbone.stride,
+                key=StepKey(self.experiment.seed, plan.stage, step),
+            )
+            interval.gradient_norms.append(clip_gradients(networks.sdcn, schedule.clip_norm))
+            for optimizer in optimizers.values():
+                optimizer.step()
+            interval.losses.append(losses)
+            rates = {"rate/network": rate}
+            if networks.classifier is not None:
+                rates["rate/classifier"] = schedule.classifier_learning_rate
+            interval = self._after_step(plan, step, interval, optimizers, rates)
+
+    def _steps(self, plan: StagePlan) -> Iterator[tuple[int, tuple[Batch, ...]]]:
+        """(step within the stage, this rank's batches) from where the run stands; torch is seeded for each."""
+        start = self.global_step - plan.first_step
+        batches = self.inputs.batches(self.experiment, plan, self.ranks)
+        with closing(batches.iterate(plan.stage.value, start, plan.steps)) as steps:
+            for step, share in enumerate(steps, start=start):
+                seed_step(self.experiment.seed, plan.stage.value, step, self.ranks.rank)
+                yield step, tuple(_on_device(batch, self.ranks.device) for batch in share)
+
+    # --- between steps
+
+    def _after_step(
+        self,
+        plan: StagePlan,
+        step: int,
+        interval: _Interval,
+        optimizers: Mapping[str, Optimizer],
+        rates: Mapping[str, float],
+    ) -> _Interval:
+        """Report, check, save and stop where it is time to; returns the interval that the next step adds to."""
+        self.global_step = plan.first_step + step + 1
+        done = step + 1
+        schedule = self.experiment.schedule
+        if done % schedule.report_every_steps and done != plan.steps:
+            return interval
+        metrics = self._interval_metrics(plan, interval, rates)
+        stop = self.hooks.should_stop()
+        previous_report = done - (done % schedule.report_every_steps or schedule.report_every_steps)
+        saves = (
+            stop
+            or done == plan.steps
+            or done // schedule.checkpoint_every_steps > previous_report // schedule.checkpoint_every_steps
+        )
+        progress = self.fractions.at(plan.stage.value, plan.stage, done, plan.steps)
+        folder = self._save(optimizers if done < plan.steps else {}) if saves else None
+        self.hooks.report(TrainingReport(progress, self.global_step, metrics), folder)
+        if stop:
+            raise _StopRequested
+        if self._evaluates_now(plan, previous_report, done):
+            self._judge_midway(progress)
+        return _Interval()
+
+    def _interval_metrics(self, plan: StagePlan, interval: _Interval, rates: Mapping[str, float]) -> dict[str, float]:
+        seconds = interval.seconds_per_step()
+        metrics = self.ranks.mean(interval.means() | {"time/step_s": seconds})
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                raise TrainingDiverged(
+                    f"{name} is {value} at step {self.global_step} (stage {plan.stage}): lower schedule.learning_rate,"
+                    " or set schedule.clip_norm"
+                )
+        objective = SDCNObjective(self.experiment.objective, collaborate=True)
+        weights = {f"loss/{name}": objective.weight(name) for name in LossName}
+        scaled = {
+            name.replace("loss/", "loss_scaled/"): weights[name] * value
+            for name, value in metrics.items()
+            if name in weights
+        }
+        return metrics | scaled | dict(rates) | {"time/images_per_s": plan.images_per_step / metrics["time/step_s"]}
+
+    def _save(self, optimizers: Mapping[str, Optimizer]) -> Path | None:
+        if not self.ranks.is_first:
+            return None
+        folder = self.work_dir / f"checkpoint-{self.global_step:08d}"
+        save_checkpoint(
+            Checkpoint(
+                config_digest=self.experiment.digest(),
+                classes=list(self.inputs.classes),
+                global_step=self.global_step,
+                networks=self.networks.state(),
+                optimizers={name: optimizer.state_dict() for name, optimizer in optimizers.items()},
+                untrained=self.untrained,
+            ),
+            folder,
+        )
+        return folder
+
+    def _restore_optimizers(self, optimizers: Mapping[str, Optimizer]) -> None:
+        for name, state in self.restored_optimizers.items():
+            optimizers[name].load_state_dict(state)
+        self.restored_optimizers = {}
+
+    # --- judging
+
+    def _judge_untrained(self) -> None:
+        verdict = self._judge_whole("untrained")
+        self.untrained = results_by_class(verdict.report)
+        progress = self.fractions.at("untrained", Stage.EVALUATE, self.judge.num_images, self.judge.num_images)
+        self.hooks.report(TrainingReport(progress, 0, _means(self.untrained)), None)
+
+    def _judge_midway(self, progress: Progress) -> None:
+        verdict = self.judge.trained(self.networks.sdcn, corloc=False, tick=lambda _: False)
+        assert verdict is not None  # only a tick stops it
+        self.networks.train(True)
+        mean_ap = verdict.report.mean_ap
+        metrics = {} if mean_ap is None else {"eval/mean_ap": mean_ap}
+        self.hooks.report(TrainingReport(progress, self.global_step, metrics), None)
+
+    def _judge_whole(self, part: str) -> Verdict:
+        total = self.judge.num_images
+
+        def tick(done: int) -> bool:
+            progress = self.fractions.at(part, Stage.EVALUATE, done, total)
+            self.hooks.report(TrainingReport(progress, self.global_step), None)
+            return self.hooks.should_stop()
+
+        verdict = self.judge.trained(self.networks.sdcn, corloc=True, tick=tick)
+        if verdict is None:
+            raise _StopRequested
+        return verdict
+
+    def _evaluates_now(self, plan: StagePlan, previous: int, done: int) -> bool:
+        every = self.experiment.evaluation.every_steps
+        if every is None or plan.stage not in (Stage.APART, Stage.LOOP) or done == plan.steps:
+            return False
+        return done // every > previous // every
+
+    def _finish(self) -> RunOutcome:
+        verdict = self._judge_whole("trained")
+        trained = results_by_class(verdict.report)
+        chance = results_by_class(self.judge.chance()) if self.experiment.evaluation.baselines else None
+        results = {
+            "classes": list(self.inputs.classes),
+            "trained": trained,
+            "untrained": self.untrained,
+            "chance": chance,
+        }
+        files: dict[str, Path] = {}
+        if self.ranks.is_first:
+            files[PICTURE_FILE] = self.judge.picture(verdict.detections, self.work_dir / PICTURE_FILE)
+            files[MODEL_FILE] = self._save_model()
+        metrics = _means(trained) | _per_class(trained)
+        if chance is not None:
+            metrics |= {f"chance/{name.removeprefix('eval/')}": value for name, value in _means(chance).items()}
+        total = self.judge.num_images
+        progress = self.fractions.at("trained", Stage.EVALUATE, total, total)
+        self.hooks.report(TrainingReport(progress, self.global_step, metrics, files), None)
+        return RunOutcome(stopped=False, results=results, files=files)
+
+    def _save_model(self) -> Path:
+        """Weights of f^E, f^D and f^S with all that is needed to build them again."""
+        path = self.work_dir / MODEL_FILE
+        torch.save(
+            {
+                "experiment": self.experiment.model_dump(mode="json"),
+                "classes": list(self.inputs.classes),
+                "weights": self.networks.sdcn.state_dict(),
+            },
+            path,
+        )
+        return path
+
+
+def _on_device(batch: Batch, device: torch.device) -> Batch:
+    return Batch(
+        image_ids=batch.image_ids,
+        images=batch.images.to(device, non_blocking=True),
+        proposals=tuple(boxes.to(device, non_blocking=True) for boxes in batch.proposals),
+        image_labels=batch.image_labels.to(device, non_blocking=True),
+    )
+
+
+def _means(judgement: Mapping[str, Any]) -> dict[str, float]:
+    means = {f"eval/{name}": judgement[name] for name in ("mean_ap", "mean_corloc")}
+    return {name: value for name, value in means.items() if value is not None}
+
+
+def _per_class(judgement: Mapping[str, Any]) -> dict[str, float]:
+    return {
+        f"eval/{measure}/{name}": value
+        for measure in ("ap", "corloc")
+        for name, value in judgement[measure].items()
+        if value is not None
+    }
