@@ -1,0 +1,102 @@
+"""What the service refuses or cannot do, each with the HTTP status a client sees and a sentence with the way out.
+
+ServiceError                     500
+├── InvalidSpec                  422  a job's spec contradicts itself; `fields` names where
+├── InvalidRequest               400  a header, cursor or body cannot be read at all
+├── JobNotFound                  404
+├── IdempotencyKeyReused         422  the same key came with another body
+├── JobAlreadyEnded              409  nothing is left to cancel
+├── ResultsNotReady              409  the job has not succeeded (yet)
+├── DatabaseUnavailable          503  the queue cannot be reached; trying again later helps
+├── LeaseLost                    409  a worker's claim is no longer its own; it must write nothing
+└── IllegalTransition            500  a defect of ours: the transition table forbids the move
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One field that was refused."""
+
+    field: str
+    """dotted path from the top of the body, "" for the body as a whole"""
+    message: str
+
+
+class ServiceError(Exception):
+    """Base of all errors of this room; the message is a sentence for whoever called."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "The service failed"
+
+    def __init__(self, detail: str, fields: tuple[FieldProblem, ...] = ()) -> None:
+        super().__init__(detail, fields)
+        self.detail = detail
+        self.fields = fields
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class InvalidSpec(ServiceError):
+    """A job's spec is refused; every field at fault is in `fields`."""
+
+    status = 422
+    title = "The job's spec is not valid"
+
+
+class InvalidRequest(ServiceError):
+    """A header, cursor or body that cannot be read."""
+
+    status = 400
+    title = "The request cannot be read"
+
+
+class JobNotFound(ServiceError):
+    """No job has this id."""
+
+    status = 404
+    title = "No such job"
+
+
+class IdempotencyKeyReused(ServiceError):
+    """An Idempotency-Key came again with another body."""
+
+    status = 422
+    title = "The Idempotency-Key belongs to another request"
+
+
+class JobAlreadyEnded(ServiceError):
+    """The job has reached a final state, so it cannot be cancelled."""
+
+    status = 409
+    title = "The job has already ended"
+
+
+class ResultsNotReady(ServiceError):
+    """Results exist only of a job that succeeded."""
+
+    status = 409
+    title = "The job has no results"
+
+
+class DatabaseUnavailable(ServiceError):
+    """The queue's database does not answer."""
+
+    status = 503
+    title = "The queue is not reachable"
+
+
+class LeaseLost(ServiceError):
+    """Another worker, or the rescue, has taken the job: kill the child, write nothing."""
+
+    status = 409
+    title = "The lease is lost"
+
+
+class IllegalTransition(ServiceError):
+    """A move that the transition table forbids; a defect, never a client's fault."""
+
+    title = "The job cannot move to that state"

@@ -1,0 +1,37 @@
+"""pydantic's errors as fields and sentences a client can act on."""
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from pydantic_core import ErrorDetails
+
+from sdcn_core.config.data import DataSource
+from sdcn_core.config.model import BackboneConfig, ClassifierConfig
+from service.errors import FieldProblem
+
+
+def _tags(union: Any) -> frozenset[str]:  # noqa: ANN401 - an Annotated alias has no type of its own
+    variants, *_ = get_args(union)
+    return frozenset(variant.model_fields["kind"].default for variant in get_args(variants))
+
+
+_TAGS = {"source": _tags(DataSource), "backbone": _tags(BackboneConfig), "classifier": _tags(ClassifierConfig)}
+
+
+def field_problems(errors: Iterable[ErrorDetails]) -> tuple[FieldProblem, ...]:
+    """Each error as (dotted path, sentence), without the input, which may be large or secret."""
+    return tuple(FieldProblem(_path(error["loc"]), _sentence(error["msg"])) for error in errors)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """The dotted path a client would write: pydantic puts the tag of a discriminated union after its field."""
+    parts: list[str] = []
+    for part in location:
+        if parts and part in _TAGS.get(parts[-1], ()):
+            continue
+        parts.append(str(part))
+    return ".".join(parts)
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -1,0 +1,134 @@
+"""What the queue hands out and takes in: plain frozen data, no rows and no sessions."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from pydantic import JsonValue
+
+from service.jobs.progress import JobProgress
+from service.jobs.specs import JobSpec
+from service.jobs.states import Desired, FailureReason, JobState
+
+
+@dataclass(frozen=True)
+class Failure:
+    reason: FailureReason
+    message: str
+    """a sentence for the client: what, where, and the way out"""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One claim of a job; times are aware UTC."""
+
+    attempt: int
+    worker_id: str
+    pid: int | None
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: JobState | None
+    exit_reason: FailureReason | None
+    message: str | None
+    resumed_from_step: int | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it is now; times are aware UTC."""
+
+    job_id: str
+    kind: str
+    name: str | None
+    spec: dict[str, JsonValue]
+    """resolved, as it was stored; a Claim has it validated"""
+    config_digest: str
+    state: JobState
+    desired: Desired
+    priority: int
+    attempt: int
+    max_attempts: int
+    available_at: datetime
+    progress: JobProgress | None
+    results: dict[str, JsonValue] | None
+    failure: Failure | None
+    tracking_run_id: str | None
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempts: tuple[Attempt, ...]
+    """oldest first; empty where a list of jobs was asked for"""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to run one attempt, until the lease runs out. Every write of the worker carries it."""
+
+    job_id: str
+    attempt: int
+    """counts from 1"""
+    lease_token: str
+    spec: JobSpec
+    created_at: datetime
+    tracking_run_id: str | None
+    """set where an earlier attempt has begun an MLflow run"""
+    worker_id: str
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """How an attempt ended, as its worker says; the queue decides whether a retry is left."""
+
+    state: JobState
+    """succeeded, failed, cancelled, or retry_wait for "again, please" """
+    reason: FailureReason | None = None
+    message: str | None = None
+    results: dict[str, JsonValue] | None = None
+
+    @classmethod
+    def succeeded(cls, results: dict[str, JsonValue]) -> Self:
+        return cls(JobState.SUCCEEDED, results=results)
+
+    @classmethod
+    def failed(cls, reason: FailureReason, message: str) -> Self:
+        """The job failed for good, whatever attempts are left."""
+        return cls(JobState.FAILED, reason, message)
+
+    @classmethod
+    def cancelled(cls, message: str = "cancelled on request") -> Self:
+        """The client's wish was fulfilled and everything the attempt held is free again."""
+        return cls(JobState.CANCELLED, FailureReason.USER, message)
+
+    @classmethod
+    def retry(cls, reason: FailureReason, message: str) -> Self:
+        """The attempt failed for a passing reason: the job waits and is claimed again, or fails when none is left.
+
+        Raises:
+            ValueError: the reason is not a passing one.
+        """
+        if not reason.is_retryable:
+            raise ValueError(f"{reason} is not retryable: settle the job as failed")
+        return cls(JobState.RETRY_WAIT, reason, message)
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in the list of jobs, newest first: the last job that was seen."""
+
+    created_at_ms: int
+    job_id: str
+
+
+@dataclass(frozen=True)
+class JobPage:
+    jobs: tuple[Job, ...]
+    following: Cursor | None
+    """where the next page begins; None: this was the last"""
+
+
+@dataclass(frozen=True)
+class QueueHealth:
+    counts: dict[JobState, int]
+    oldest_waiting_s: float | None
+    """how long the oldest job that could be claimed has been waiting; None: none waits"""
