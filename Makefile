@@ -1,0 +1,50 @@
+# What a person types. Every target makes .venv from constraints.txt first, once.
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The first of these that is Python 3.11 or newer; PYTHON=... on the command line decides otherwise.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: help demo up down test check lint format clean
+.DEFAULT_GOAL := help
+
+help: ## what can be typed
+	@sed -n 's/^\([a-z]*\):.*## /  make \1#/p' $(MAKEFILE_LIST) | column -t -s '#'
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..."; exit 1; }
+	@echo "installing into $(VENV), once; about two minutes"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch --editable '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## train SDCN on generated scenes through the whole service, and show the result
+	@$(BIN)/sdcn demo
+
+up: $(STAMP) ## start the service and keep it up until Ctrl-C
+	@$(BIN)/sdcn up
+
+down: $(STAMP) ## stop a service that was started elsewhere
+	@$(BIN)/sdcn down
+
+test: lint ## everything that must hold: linters, types, layers, tests
+	@$(BIN)/python -m pytest
+
+check: test ## the same by another name, before a commit
+
+lint: $(STAMP) ## format, style, spelling, types and layers, without the tests
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/codespell README.md CHANGELOG.md docs sdcn_core service workers tests
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/mypy
+
+format: $(STAMP) ## let ruff write what it can
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+clean: ## remove what the project made, but .venv
+	@rm -rf .sdcn .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
