@@ -128,7 +128,7 @@ class SqueezeNetTail(nn.Module):
         self.classify = init_head(nn.Linear(512, num_classes))
 
     def forward(self, masked: Tensor) -> Tensor:
-        # SqueezeNet's last 1x1 convolution and the mean after it, in the other order: they commute, and this is cheaper.
+        # SqueezeNet's last 1x1 convolution comes before the mean; they commute, and this is cheaper.
         return self.classify(self.late(masked).mean(dim=(2, 3)))
 
 

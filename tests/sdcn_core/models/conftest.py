@@ -1,0 +1,52 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from sdcn_core.config.model import (
+    DetectionConfig,
+    ModelConfig,
+    SegmentationConfig,
+    SmallResNetClassifier,
+    SmallVggBackbone,
+)
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def shared_weights() -> Path:
+    """The folder of real pretrained weights."""
+    folder = Path(os.environ.get("SDCN_TEST_SHARED", REPOSITORY.parent / "shared")) / "weights"
+    if not folder.is_dir():
+        pytest.skip(
+            f"{folder} is absent: set SDCN_TEST_SHARED to a folder that holds weights/squeezenet_v1.1_notop.npz"
+        )
+    return folder
+
+
+@pytest.fixture
+def small_config() -> ModelConfig:
+    return ModelConfig(
+        backbone=SmallVggBackbone(widths=(4, 6, 8, 10)),
+        detection=DetectionConfig(roi_grid=3, hidden=16, dropout=0.0),
+        segmentation=SegmentationConfig(levels=3, channels=8, bottleneck=4, groups=2),
+        classifier=SmallResNetClassifier(widths=(4, 6, 8, 8, 8)),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.rand(2, 3, 48, 40) * 255
+
+
+@pytest.fixture
+def proposals() -> tuple[torch.Tensor, ...]:
+    first = torch.tensor([[0.0, 0.0, 40.0, 48.0], [3.0, 5.0, 20.0, 30.0], [10.0, 0.0, 11.0, 1.0]])
+    return first, torch.tensor([[8.0, 8.0, 24.0, 40.0]])
