@@ -39,7 +39,7 @@ def set_up_logging(*, level: int = logging.INFO, stream: TextIO | None = None) -
         cache_logger_on_first_use=True,
     )
     if out.isatty():
-        rendered: list[Processor] = [structlog.dev.ConsoleRenderer()]
+        rendered: list[Processor] = [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     else:
         rendered = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(out)

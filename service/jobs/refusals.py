@@ -20,7 +20,7 @@ _TAGS = {"source": _tags(DataSource), "backbone": _tags(BackboneConfig), "classi
 
 def field_problems(errors: Iterable[ErrorDetails]) -> tuple[FieldProblem, ...]:
     """Each error as (dotted path, sentence), without the input, which may be large or secret."""
-    return tuple(FieldProblem(_path(error["loc"]), _sentence(error["msg"])) for error in errors)
+    return tuple(FieldProblem(_path(error["loc"]), _sentence(error)) for error in errors)
 
 
 def _path(location: tuple[int | str, ...]) -> str:
@@ -33,5 +33,14 @@ def _path(location: tuple[int | str, ...]) -> str:
     return ".".join(parts)
 
 
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
+def _sentence(error: ErrorDetails) -> str:
+    """The model's own words, but where they speak of its inside."""
+    match error["type"]:
+        case "extra_forbidden":
+            return "there is no such field here"
+        case "missing":
+            return "is required" if error["loc"] else "a body is required"
+        case "model_type" | "model_attributes_type":
+            return "must be a JSON object (a body is sent with Content-Type: application/json)"
+        case _:
+            return error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -73,7 +73,9 @@ class TrainSpec(FrozenConfig):
     def _name_override(self, problem: FieldProblem) -> FieldProblem:
         """The problem under the name the client wrote: the override at fault, if one is."""
         for path in self.overrides:
-            if problem.field == path or problem.field.startswith(f"{path}.") or path.startswith(f"{problem.field}."):
+            if f"{problem.field}.".startswith(f"{path}."):
+                return FieldProblem(f"overrides.{problem.field}", problem.message)
+            if path.startswith(f"{problem.field}."):  # the model stops at the first name it does not know
                 return FieldProblem(f"overrides.{path}", problem.message)
         return FieldProblem(f"experiment.{problem.field}".rstrip("."), problem.message)
 

@@ -1,0 +1,45 @@
+"""`python -m service`: the API on uvicorn, as the environment says."""
+
+import sys
+
+import structlog
+import uvicorn
+from pydantic import ValidationError
+
+from service.app import create_app
+from service.errors import ServiceError
+from service.jobs.refusals import field_problems
+from service.logging import set_up_logging
+from service.settings import ServiceSettings
+
+
+def main() -> int:
+    """Serve until SIGINT or SIGTERM. Exit codes: 0 stopped, 1 could not start or crashed, 2 settings are wrong."""
+    set_up_logging()
+    log = structlog.get_logger("service")
+    try:
+        settings = ServiceSettings()
+        app = create_app(settings)
+    except ValidationError as error:
+        for problem in field_problems(error.errors()):
+            log.error("settings.invalid", variable=f"SDCN_{problem.field.upper()}", problem=problem.message)
+        return 2
+    except ServiceError as error:
+        log.error("settings.invalid", problem=error.detail)
+        return 2
+    config = uvicorn.Config(
+        app,
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
