@@ -44,7 +44,6 @@ def binarize_maps(
     return masks
 
 
-@torch.no_grad()
 def segmentation_prior(
     masks: Tensor, cells: Tensor, *, tau_0: float, region_overlap: Literal["region", "bbox"], min_region_cells: int
 ) -> Tensor:
@@ -58,7 +57,7 @@ def segmentation_prior(
         min_region_cells: smaller regions are ignored, >= 1.
 
     Returns:
-        (N, C) float32 in (0, 1], without gradient. A class without a region has no opinion: all ones.
+        (N, C) float32 in (0, 1], a constant. A class without a region has no opinion: all ones.
 
     Raises:
         ValueError: tau_0 <= 0 (a region that no proposal touches would divide by zero).

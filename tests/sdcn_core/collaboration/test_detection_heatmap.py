@@ -57,17 +57,19 @@ def test_a_box_at_the_last_row_and_column_leaves_no_heat_elsewhere() -> None:
     assert heat[0].nonzero().tolist() == [[2, 3]]
 
 
-def test_uncovered_cells_are_fully_background_in_single_precision() -> None:
+def test_where_no_box_is_hardly_a_trace_of_heat_is_left_and_never_a_negative_one() -> None:
     generator = torch.Generator().manual_seed(0)
     corner = torch.randint(0, 20, (2000, 2), generator=generator)
     cells = torch.cat([corner, corner + 1 + torch.randint(0, 10, (2000, 2), generator=generator)], dim=1)
-    scores = torch.rand(2000, 1, generator=generator)
-    background = background_heatmap(detection_heatmap(scores, cells, torch.ones(1), height=40, width=40))
-    assert (background[30:] == 1).all()
-    assert (background >= 0).all()
+    heat = detection_heatmap(torch.rand(2000, 3, generator=generator), cells, torch.ones(3), height=40, width=40)
+    uncovered = torch.ones(40, 40, dtype=torch.bool)
+    uncovered[:30, :30] = False
+    assert heat[:, uncovered].max() < 1e-12
+    assert heat.min() >= 0
 
 
 def test_the_heat_has_the_scores_precision_and_no_gradient() -> None:
     heat = heat_of(torch.rand(1, 1, requires_grad=True), [[0, 0, 1, 1]], [1.0], 1, 2)
     assert heat.dtype == torch.float32
     assert not heat.requires_grad
+    assert not background_heatmap(heat.requires_grad_(True)).requires_grad
