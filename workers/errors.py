@@ -4,6 +4,8 @@ WorkerError
 ├── AttemptStopped        somebody asked the attempt to end before it was done, and it did
 ├── ClusterUnavailable    Ray cannot be reached, or does not answer in time
 ├── ClusterTooSmall       the cluster can never hold what the job asks for
+├── TrainingProcessLost   a training process ended without saying why
+├── OutOfMemory           a training process was refused memory, or killed for it
 └── TrackingUnavailable   MLflow does not answer; what it should hear stays on disk
 
 All survive pickling (they carry one message), because some cross Ray's process borders.
@@ -24,6 +26,14 @@ class ClusterUnavailable(WorkerError):
 
 class ClusterTooSmall(WorkerError):
     """No node or no sum of nodes can hold what the job asks for; the message says what is there."""
+
+
+class TrainingProcessLost(WorkerError):
+    """A training process vanished: killed, crashed, or its node is gone."""
+
+
+class OutOfMemory(WorkerError):
+    """A training process was refused memory or killed for it; the same would happen again."""
 
 
 class TrackingUnavailable(WorkerError):

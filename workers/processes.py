@@ -1,8 +1,8 @@
 """Finding and ending every process of an attempt, and none besides.
 
 Each attempt's child leads a process session of its own. Ray's daemons stay in it but open process groups, and some
-rewrite their environment, so a process belongs to an attempt when it is in the session, or carries the attempt's mark in
-its environment. Nothing is ever ended by its name.
+rewrite their environment, so a process belongs to an attempt when it is in the session, or carries the attempt's mark
+in its environment. Nothing is ever ended by its name.
 """
 
 import ctypes
@@ -21,6 +21,7 @@ log = structlog.get_logger()
 MARK = "SDCN_JOB_ATTEMPT"
 """environment variable of an attempt's processes: <job_id>/<attempt>"""
 
+KILL_PAUSE_S = 0.05
 _PR_SET_PDEATHSIG = 1
 
 
@@ -98,7 +99,7 @@ def end_session(record: SessionRecord, *, timeout_s: float) -> bool:
                 continue
             except psutil.AccessDenied:
                 log.warning("session.not_ours", pid=process.pid)
-        psutil.wait_procs(alive, timeout=0.2)
+        time.sleep(KILL_PAUSE_S)  # not psutil's wait: it would reap our own child, whose exit status is for its Popen
         if time.monotonic() > deadline:
             return not members(record)
     return True

@@ -1,8 +1,8 @@
 """The spool: what a running attempt says, one JSON object a line, appended to a file.
 
 Training never waits for the database or for MLflow: it appends here, and the supervisor and the tracking thread read at
-their own pace, each from its own byte offset. Several processes append to one file (the driver, Ray's controller): every
-line is one `write` on a descriptor opened with O_APPEND, which Linux does not interleave on a local file system.
+their own pace, each from its own byte offset. Several processes append to one file (the driver, Ray's controller):
+every line is one `write` on a descriptor opened with O_APPEND, which Linux does not interleave on a local file system.
 """
 
 import os
@@ -76,7 +76,7 @@ class NoteEvent(_Event):
 
 
 Event = ProgressEvent | MetricsEvent | FileEvent | ResumedEvent | NoteEvent
-_PARSER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
 class EventSpool:
@@ -129,7 +129,7 @@ class SpoolReader:
         events = []
         for line in complete.split(b"\n"):
             try:
-                events.append(_PARSER.validate_json(line))
+                events.append(EVENT.validate_json(line))
             except ValidationError:
                 log.warning("spool.unreadable_line", path=str(self._path), start=line[:80].decode(errors="replace"))
         return events

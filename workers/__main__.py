@@ -1,0 +1,82 @@
+"""`python -m workers`: one worker, which runs jobs one after another until it is asked to stop.
+
+SIGTERM and SIGINT drain it: the running attempt is asked to stop at its next checkpoint, the job goes back to the
+queue, and the worker leaves. Exit status: 0 drained; 1 it could not start, or failed in a way that nobody foresaw; 2 settings.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from types import FrameType
+
+import structlog
+from pydantic import ValidationError
+
+from service.errors import ServiceError
+from service.logging import set_up_logging
+from service.queue.database import open_database
+from service.queue.migrations import upgrade
+from service.queue.repository import JobQueue
+from workers.settings import WorkerSettings
+from workers.supervisor import Supervisor
+from workers.tracking.experiment_log import ExperimentLog, NullLog
+from workers.tracking.mlflow_log import MlflowLog
+
+log = structlog.get_logger()
+
+
+def main() -> int:
+    """Run a worker; the exit status."""
+    set_up_logging()
+    try:
+        settings = WorkerSettings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "SDCN_" + "_".join(map(str, problem["loc"])).upper()
+            log.error("settings.refused", variable=name, reason=problem["msg"])
+        return 2
+    drain = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        log.info("worker.draining", signal=signal.Signals(number).name)
+        drain.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+
+    try:
+        settings.runs.mkdir(parents=True, exist_ok=True)
+        upgrade(settings.queue_url)
+        engine = open_database(settings.queue_url)
+    except (ServiceError, OSError) as error:
+        log.error("worker.not_started", reason=str(error))
+        return 1
+    queue = JobQueue(engine)
+    experiment_log = _experiment_log(settings, queue)
+    worker_id = f"{socket.gethostname()}:{os.getpid()}"
+    log.info("worker.started", worker_id=worker_id, home=str(settings.home), tracking=settings.mlflow_tracking_uri)
+    try:
+        Supervisor(settings, queue, experiment_log, worker_id=worker_id, pid=os.getpid(), drain=drain).run()
+    finally:
+        experiment_log.close(timeout_s=settings.tracking_flush_timeout_s)
+        engine.dispose()
+    log.info("worker.stopped", worker_id=worker_id)
+    return 0
+
+
+def _experiment_log(settings: WorkerSettings, queue: JobQueue) -> ExperimentLog:
+    if settings.mlflow_tracking_uri is None:
+        return NullLog()
+    return MlflowLog(
+        queue,
+        runs=settings.runs,
+        tracking_uri=settings.mlflow_tracking_uri,
+        experiment=settings.mlflow_experiment,
+        artifacts=settings.home / "mlartifacts",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""The files of one attempt below <home>/runs/<job_id>/attempt-<n>/, and what is written in them.
+
+These files are all that the supervisor and its child say to each other, so either may die at any point.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from service.jobs.specs import TrainSpec
+from service.jobs.states import FailureReason
+from workers.processes import SessionRecord
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class RayOrder(_Record):
+    """How the child reaches Ray."""
+
+    address: str
+    """`local` or host:port"""
+    auth_mode: Literal["token", "disabled"]
+    start_timeout_s: float
+    num_cpus: int | None
+    checkpoints_to_keep: int
+
+
+class AttemptOrder(_Record):
+    """Everything the child needs to know: spec.json."""
+
+    job_id: str
+    attempt: int
+    spec: TrainSpec
+    """resolved"""
+    home: Path
+    data_root: Path
+    weights_root: Path
+    scratch: Path
+    """a private folder on this host with a short path (sockets lie in it); the supervisor removes it"""
+    ray: RayOrder
+
+
+class Succeeded(_Record):
+    status: Literal["succeeded"] = "succeeded"
+    results: dict[str, JsonValue]
+    artifacts: dict[str, Path] = {}
+
+
+class Failed(_Record):
+    status: Literal["failed"] = "failed"
+    reason: FailureReason
+    message: str
+    """one sentence for a client: the cause and the way out, no traceback"""
+
+
+class Stopped(_Record):
+    """The attempt ended early because it was asked to."""
+
+    status: Literal["stopped"] = "stopped"
+
+
+Outcome = Succeeded | Failed | Stopped
+_OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Annotated[Outcome, Field(discriminator="status")])
+
+
+class RunFolder:
+    """The files of one job, over all its attempts."""
+
+    def __init__(self, home: Path, job_id: str) -> None:
+        self.path = home.resolve() / "runs" / job_id
+        self.artifacts = self.path / "artifacts"
+
+    def attempt(self, number: int) -> "AttemptFolder":
+        return AttemptFolder(self.path / f"attempt-{number}")
+
+    def attempts(self) -> list["AttemptFolder"]:
+        """The attempts that left files, first to last."""
+        return sorted((AttemptFolder(path) for path in self.path.glob("attempt-*")), key=lambda folder: folder.number)
+
+
+class AttemptFolder:
+    """The files of one attempt."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.order = path / "spec.json"
+        self.events = path / "events.jsonl"
+        self.stop = path / "stop"
+        self.outcome = path / "outcome.json"
+        self.findings = path / "findings.json"
+        """what the first training process found: results, or null where it was asked to stop"""
+        self.log = path / "log.txt"
+        self.session = path / "session.json"
+        self.ray_job = path / "ray_job.txt"
+        """Ray's own id of the child as a driver, by which what it left in a shared cluster is found"""
+        self.work = path / "work"
+        """scratch files of the training processes; removed with the attempt's end"""
+
+    @property
+    def number(self) -> int:
+        return int(self.path.name.removeprefix("attempt-"))
+
+    @property
+    def run_path(self) -> Path:
+        return self.path.parent
+
+    def write_order(self, order: AttemptOrder) -> None:
+        write_atomically(self.order, order.model_dump_json(indent=2))
+
+    def read_order(self) -> AttemptOrder:
+        return AttemptOrder.model_validate_json(self.order.read_bytes())
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        write_atomically(self.outcome, outcome.model_dump_json(indent=2))
+
+    def read_outcome(self) -> Outcome | None:
+        """How the attempt ended in its own words; None where it did not come to say."""
+        try:
+            return _OUTCOME.validate_json(self.outcome.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def write_session(self, record: SessionRecord) -> None:
+        write_atomically(self.session, record.model_dump_json())
+
+    def read_session(self) -> SessionRecord | None:
+        """The process session the attempt ran in; None where it never started."""
+        try:
+            return SessionRecord.model_validate_json(self.session.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def read_ray_job(self) -> str | None:
+        try:
+            return self.ray_job.read_text().strip() or None
+        except FileNotFoundError:
+            return None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Readers see the whole text or what was there before, also after a crash of the machine."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

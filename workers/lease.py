@@ -1,0 +1,84 @@
+"""The heartbeat: a thread that keeps a claim's lease alive and hears what the client wants."""
+
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from service.errors import LeaseLost, ServiceError
+from service.jobs.states import Desired
+from service.queue.records import Claim
+from service.queue.repository import JobQueue
+
+log = structlog.get_logger()
+
+
+class LeaseKeeper:
+    """Beats while the block lasts. Ask `is_lost` before anything that only the lease's holder may do.
+
+    The lease counts as lost when the queue says so, and also when it could not be reached for as long as a lease lasts:
+    by then another worker may have the job. Time is taken before a beat is sent, so ours ends before the queue's does.
+    """
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        claim: Claim,
+        *,
+        lease_s: float,
+        interval_s: float,
+        claimed_at_s: float,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._queue = queue
+        self._claim = claim
+        self._lease_s = lease_s
+        self._interval_s = interval_s
+        self._monotonic = monotonic
+        self._held_until_s = claimed_at_s + lease_s
+        self._taken = threading.Event()
+        self._cancel = threading.Event()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"lease-{claim.job_id}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._thread.join(timeout=self._interval_s)  # a beat may hang in a dead database: do not hang with it
+
+    @property
+    def is_lost(self) -> bool:
+        return self._taken.is_set() or self._monotonic() > self._held_until_s
+
+    @property
+    def wants_cancel(self) -> bool:
+        return self._cancel.is_set()
+
+    def beat(self) -> None:
+        """Prolong the lease once; a queue that cannot be reached is passed over, for the time that is left."""
+        sent_at_s = self._monotonic()
+        try:
+            desired = self._queue.heartbeat(self._claim, lease_s=self._lease_s)
+        except LeaseLost:
+            self._taken.set()
+        except ServiceError as error:
+            log.warning("lease.not_renewed", job_id=self._claim.job_id, reason=str(error))
+        else:
+            self._held_until_s = sent_at_s + self._lease_s
+            if desired is Desired.CANCEL:
+                self._cancel.set()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._interval_s) and not self._taken.is_set():
+            try:
+                self.beat()
+            except Exception:  # a dead thread would lose the lease silently
+                log.exception("lease.beat_failed", job_id=self._claim.job_id)

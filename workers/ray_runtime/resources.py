@@ -1,0 +1,71 @@
+"""What a job asks for against what the cluster has: checked here, because Ray waits for the impossible for ever."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
+
+from service.jobs.specs import Resources
+from workers.errors import ClusterTooSmall, ClusterUnavailable
+from workers.ray_runtime.cluster import Cluster, Node
+
+START_RETRIES = 2
+"""Ray would try to start a worker group without end"""
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each training process gets."""
+
+    num_workers: int
+    cpus: int
+    gpus: int
+
+
+def share_out(resources: Resources, cluster: Cluster) -> Share:
+    """The processes of a job and what each gets; without a wish, equal shares of all CPUs, one at least.
+
+    Raises:
+        ClusterTooSmall: a cluster of this worker's own, which does not grow, cannot hold them.
+        ClusterUnavailable: a shared cluster cannot hold them now; nodes may be missing.
+    """
+    wanted, gpus = resources.num_workers, resources.gpus_per_worker
+    total = int(sum(node.cpus for node in cluster.nodes))
+    candidates = [resources.cpus_per_worker] if resources.cpus_per_worker else range(max(1, total // wanted), 0, -1)
+    for cpus in candidates:
+        if sum(_fitting(node, cpus, gpus) for node in cluster.nodes) >= wanted:
+            return Share(wanted, cpus, gpus)
+    asked = f"{wanted} workers with {resources.cpus_per_worker or 1} CPUs" + (f" and {gpus} GPUs" if gpus else "")
+    there = "; ".join(f"{node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in cluster.nodes) or "no node"
+    message = f"resources: {asked} each do not fit into the cluster, which has {there}: ask for less"
+    if cluster.is_local:
+        raise ClusterTooSmall(f"{message}, or run a worker on a larger machine")
+    raise ClusterUnavailable(f"{message}, or add nodes")
+
+
+def _fitting(node: Node, cpus: int, gpus: int) -> int:
+    by_cpus = int(node.cpus // cpus)
+    return min(by_cpus, int(node.gpus // gpus)) if gpus else by_cpus
+
+
+def scaling_config(share: Share) -> ScalingConfig:
+    return ScalingConfig(
+        num_workers=share.num_workers,
+        use_gpu=share.gpus > 0,
+        resources_per_worker={"CPU": share.cpus} | ({"GPU": share.gpus} if share.gpus else {}),
+    )
+
+
+def run_config(run_path: Path, *, checkpoints_to_keep: int, callback: UserCallback) -> RunConfig:
+    """Ray keeps a run by its name: the job's id, so a later attempt finds the checkpoints of an earlier one.
+
+    A training process that fails is not started again by Ray (max_failures 0): it could not tell a lost process from a
+    diverged loss, and the queue, which can, has the one budget of attempts.
+    """
+    return RunConfig(
+        name=run_path.name,
+        storage_path=str(run_path.parent),
+        checkpoint_config=CheckpointConfig(num_to_keep=checkpoints_to_keep),
+        failure_config=FailureConfig(max_failures=0, controller_failure_limit=START_RETRIES),
+        callbacks=[callback],
+    )

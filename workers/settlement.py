@@ -1,0 +1,64 @@
+"""How an attempt ended, from what it said and what was seen: the one place where an exit becomes a verdict."""
+
+import signal
+from typing import assert_never
+
+from service.jobs.states import FailureReason
+from service.queue.records import Settlement
+from workers.attempt_folder import Failed, Outcome, Stopped, Succeeded
+
+OUT_OF_MEMORY = (
+    "the kernel ended a process of the attempt because the worker's memory was used up: use fewer images per step,"
+    " smaller scales, fewer workers, or a larger machine"
+)
+
+
+def settlement_of(
+    outcome: Outcome | None, *, exit_status: int, cancelling: bool, draining: bool, memory_kills: int
+) -> Settlement:
+    """The verdict on an attempt whose processes are all gone.
+
+    Args:
+        outcome: what the child said; None if it died without a word.
+        exit_status: of the child; negative: the signal that ended it.
+        cancelling: the client had asked for the end before.
+        draining: the worker is going down and asked the attempt to stop.
+        memory_kills: processes that the kernel killed for memory while it ran.
+    """
+    match outcome:
+        case Succeeded():
+            return Settlement.succeeded(outcome.results)  # a cancel that came too late changes nothing
+        case Failed() if not outcome.reason.is_retryable:
+            return Settlement.failed(outcome.reason, outcome.message)
+    if cancelling:
+        return Settlement.cancelled()
+    if draining:
+        return Settlement.retry(FailureReason.INFRASTRUCTURE, "the worker was shut down; the job goes on elsewhere")
+    if memory_kills > 0:
+        return Settlement.failed(FailureReason.OUT_OF_MEMORY, OUT_OF_MEMORY)
+    match outcome:
+        case Failed():
+            return Settlement.retry(outcome.reason, outcome.message)
+        case Stopped():
+            return Settlement.retry(FailureReason.INFRASTRUCTURE, "the attempt was stopped from outside the service")
+        case None:
+            return Settlement.retry(FailureReason.LOST_WORKER, f"the training process {ending_of(exit_status)}")
+        case _:
+            assert_never(outcome)
+
+
+def ending_of(exit_status: int) -> str:
+    """The exit status in words.
+
+    >>> ending_of(-9)
+    'was ended by signal 9 (SIGKILL)'
+    >>> ending_of(1)
+    'ended with exit status 1 and without an outcome'
+    """
+    if exit_status >= 0:
+        return f"ended with exit status {exit_status} and without an outcome"
+    try:
+        name = signal.Signals(-exit_status).name
+    except ValueError:
+        return f"was ended by signal {-exit_status}"
+    return f"was ended by signal {-exit_status} ({name})"

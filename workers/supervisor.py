@@ -1,0 +1,255 @@
+"""How a job is run: claim it, start a child for the attempt, keep the lease, carry progress, settle what came of it.
+
+Everything of an attempt is gone before it is settled, and nothing is written once the lease is lost: then the child is
+ended first. The supervisor never trains and never imports Ray or MLflow, so neither can hang it.
+"""
+
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from service.errors import DatabaseUnavailable, LeaseLost, ServiceError
+from service.jobs.states import FailureReason
+from service.queue.records import Claim, Settlement
+from service.queue.repository import JobQueue
+from workers.attempt_folder import AttemptFolder, AttemptOrder, RayOrder, RunFolder
+from workers.child import Child
+from workers.lease import LeaseKeeper
+from workers.memory_events import oom_kills
+from workers.orphans import end_earlier_attempts, end_orphans, remove_placement_groups
+from workers.progress_pump import ProgressPump
+from workers.settings import WorkerSettings
+from workers.settlement import settlement_of
+from workers.spool import SpoolReader
+from workers.tracking.experiment_log import ExperimentLog
+
+log = structlog.get_logger()
+
+TICK_S = 0.1
+UNREACHABLE_PAUSE_S = 1.0
+ORPHANS_INTERVAL_S = 30.0
+
+
+class Command(Protocol):
+    """The command line of the child, for the attempt's folder and the supervisor's pid."""
+
+    def __call__(self, folder: Path, parent_pid: int) -> Sequence[str]: ...
+
+
+def attempt_command(folder: Path, parent_pid: int) -> Sequence[str]:
+    return [sys.executable, "-m", "workers.attempt", str(folder), str(parent_pid)]
+
+
+class Supervisor:
+    """Runs jobs one after another. Create and use it on the process's main thread, which must outlive its children."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        queue: JobQueue,
+        experiment_log: ExperimentLog,
+        *,
+        worker_id: str,
+        pid: int,
+        drain: threading.Event,
+        command: Command = attempt_command,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._log = experiment_log
+        self._worker_id = worker_id
+        self._pid = pid
+        self._drain = drain
+        self._command = command
+        self._monotonic = monotonic
+        self._orphans_sought_at_s: float | None = None
+
+    def run(self) -> None:
+        """Work until drained. A queue that cannot be reached is asked again after a pause."""
+        while not self._drain.is_set():
+            try:
+                worked = self.run_once()
+            except ServiceError as error:
+                log.warning("worker.queue_unreachable", reason=str(error))
+                worked = False
+            if not worked:
+                self._drain.wait(self._settings.poll_interval_s)
+
+    def run_once(self) -> bool:
+        """One look into the queue, and the whole attempt if something is due; whether something was.
+
+        Raises:
+            ServiceError: the queue cannot be asked.
+        """
+        for job_id in self._queue.rescue_lost():
+            log.warning("job.rescued", job_id=job_id)
+        self._end_orphans()
+        claimed_at_s = self._monotonic()
+        claim = self._queue.claim(self._worker_id, lease_s=self._settings.lease_s)
+        if claim is None:
+            return False
+        with structlog.contextvars.bound_contextvars(job_id=claim.job_id, attempt=claim.attempt):
+            log.info("job.claimed", worker_id=self._worker_id)
+            try:
+                with LeaseKeeper(
+                    self._queue,
+                    claim,
+                    lease_s=self._settings.lease_s,
+                    interval_s=self._settings.heartbeat_interval_s,
+                    claimed_at_s=claimed_at_s,
+                    monotonic=self._monotonic,
+                ) as lease:
+                    self._attempt(claim, lease)
+            except LeaseLost as error:
+                log.warning("job.lease_lost", reason=str(error))
+        return True
+
+    def _end_orphans(self) -> None:
+        now = self._monotonic()
+        if self._orphans_sought_at_s is None or now - self._orphans_sought_at_s >= ORPHANS_INTERVAL_S:
+            self._orphans_sought_at_s = now
+            end_orphans(self._settings.home, self._queue)
+
+    # --- one attempt
+
+    def _attempt(self, claim: Claim, lease: LeaseKeeper) -> None:
+        """Run the attempt to its end and settle it.
+
+        Raises:
+            LeaseLost: the job is another worker's; every process of this attempt is gone.
+        """
+        run = RunFolder(self._settings.home, claim.job_id)
+        folder = run.attempt(claim.attempt)
+        scratch = Path(tempfile.mkdtemp(prefix="sdcn-"))
+        try:
+            try:
+                self._prepare(claim, run, folder, scratch)
+                self._log.begin(claim, run.path)
+                settlement = self._supervise(claim, lease, folder)
+            except LeaseLost:
+                raise
+            except Exception as error:  # the disk, a process table that is full, or a defect of ours
+                log.exception("attempt.not_supervised")
+                message = f"the worker could not carry out the attempt ({type(error).__name__}); its log says more"
+                settlement = Settlement.retry(FailureReason.INFRASTRUCTURE, message)
+            self._log.flush(claim.job_id, timeout_s=self._settings.tracking_flush_timeout_s)
+            self._settle(claim, lease, settlement)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(folder.work, ignore_errors=True)
+            self._log.ended(claim.job_id)
+
+    def _prepare(self, claim: Claim, run: RunFolder, folder: AttemptFolder, scratch: Path) -> None:
+        settings = self._settings
+        folder.path.mkdir(parents=True, exist_ok=True)
+        end_earlier_attempts(run, before=claim.attempt)
+        folder.write_order(
+            AttemptOrder(
+                job_id=claim.job_id,
+                attempt=claim.attempt,
+                spec=claim.spec,
+                home=settings.home,
+                data_root=settings.resolved_data_root,
+                weights_root=settings.resolved_weights_root,
+                scratch=scratch,
+                ray=RayOrder(
+                    address=settings.ray_address,
+                    auth_mode=settings.ray_auth_mode,
+                    start_timeout_s=settings.ray_start_timeout_s,
+                    num_cpus=settings.ray_num_cpus,
+                    checkpoints_to_keep=settings.checkpoints_to_keep,
+                ),
+            )
+        )
+
+    def _supervise(self, claim: Claim, lease: LeaseKeeper, folder: AttemptFolder) -> Settlement:
+        """Start the child and stay with it until no process of it is left; the verdict.
+
+        Raises:
+            LeaseLost: the job is another worker's; every process of this attempt is gone.
+        """
+        kills_before = oom_kills()
+        pump = ProgressPump(
+            self._queue,
+            claim,
+            SpoolReader(folder.events),
+            interval_s=self._settings.progress_interval_s,
+            monotonic=self._monotonic,
+        )
+        child = Child(
+            folder,
+            self._command(folder.path, self._pid),
+            mark=f"{claim.job_id}/{claim.attempt}",
+            environment={},
+            stop_grace_s=self._settings.stop_grace_s,
+            interrupt_grace_s=self._settings.interrupt_grace_s,
+            monotonic=self._monotonic,
+        )
+        log.info("attempt.started", pid=child.pid)
+        cancelling = draining = False
+        try:
+            self._until_reachable(lease, lambda: self._queue.start(claim, pid=child.pid))
+            while (exit_status := child.poll()) is None:
+                self._check(lease)
+                pump.pump()
+                if not cancelling and lease.wants_cancel:
+                    cancelling = True
+                    self._ask_to_stop(claim, lease, child, "cancelled on request")
+                elif not (cancelling or draining) and self._drain.is_set():
+                    draining = True
+                    self._ask_to_stop(claim, lease, child, "the worker is shutting down")
+                child.press()
+                time.sleep(TICK_S)
+        finally:  # also when the lease is lost: first the child, then everything else
+            if not child.end():
+                log.error("attempt.processes_left", session=child.session.session_id)
+            remove_placement_groups(folder)
+            folder.session.unlink(missing_ok=True)
+        log.info("attempt.ended", exit_status=exit_status)
+        self._check(lease)
+        pump.pump(last=True)
+        return settlement_of(
+            folder.read_outcome(),
+            exit_status=exit_status,
+            cancelling=cancelling or lease.wants_cancel,
+            draining=draining,
+            memory_kills=(oom_kills() or 0) - (kills_before or 0),
+        )
+
+    def _ask_to_stop(self, claim: Claim, lease: LeaseKeeper, child: Child, why: str) -> None:
+        log.info("attempt.stopping", why=why)
+        child.ask_to_stop()
+        self._until_reachable(lease, lambda: self._queue.begin_stopping(claim, note=why))
+
+    def _settle(self, claim: Claim, lease: LeaseKeeper, settlement: Settlement) -> None:
+        self._until_reachable(lease, lambda: self._queue.settle(claim, settlement))
+        log.info("job.settled", to=settlement.state.value, reason=settlement.reason, message=settlement.message)
+
+    def _until_reachable(self, lease: LeaseKeeper, write: Callable[[], object]) -> None:
+        """Write to the queue, trying for as long as the lease lasts.
+
+        Raises:
+            LeaseLost: it did not last.
+        """
+        while True:
+            self._check(lease)
+            try:
+                write()
+            except DatabaseUnavailable as error:
+                log.warning("queue.unreachable", reason=str(error))
+                time.sleep(UNREACHABLE_PAUSE_S)
+            else:
+                return
+
+    @staticmethod
+    def _check(lease: LeaseKeeper) -> None:
+        if lease.is_lost:
+            raise LeaseLost("the lease could not be kept: another worker may have the job")

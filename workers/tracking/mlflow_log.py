@@ -1,0 +1,164 @@
+"""Runs recorded in MLflow by one thread, for which neither training nor the queue waits; it alone imports MLflow."""
+
+import os
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from service.errors import JobNotFound
+from service.queue.records import Claim
+from service.queue.repository import JobQueue
+from workers.tracking.experiment_log import describe
+
+if TYPE_CHECKING:
+    from workers.tracking.delivery import Destination, Verdict
+
+log = structlog.get_logger()
+
+CLIENT_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",  # its default keeps a caller waiting four minutes for a dead server
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+PASS_INTERVAL_S = 1.0
+LEFTOVERS_INTERVAL_S = 30.0
+LONGEST_PAUSE_S = 60.0
+"""between two tries of a server that does not answer"""
+
+
+class QueueJobs:
+    """The queue, as delivery sees it."""
+
+    def __init__(self, queue: JobQueue) -> None:
+        self._queue = queue
+
+    def verdict(self, job_id: str) -> "Verdict | None":
+        from workers.tracking.delivery import Verdict
+
+        try:
+            job = self._queue.get(job_id)
+        except JobNotFound:
+            return None  # another database's job; its own workers know
+        if not job.state.is_terminal:
+            return None
+        failure = None if job.failure is None else f"{job.failure.reason}: {job.failure.message}"
+        return Verdict(job.state, _milliseconds(job.ended_at or job.updated_at), failure)
+
+    def attach(self, job_id: str, run_id: str) -> str:
+        return self._queue.attach_tracking(job_id, run_id)
+
+
+class MlflowLog:
+    """See ExperimentLog. Also delivers what workers that died have left on this storage."""
+
+    def __init__(self, queue: JobQueue, *, runs: Path, tracking_uri: str, experiment: str, artifacts: Path) -> None:
+        self._jobs = QueueJobs(queue)
+        self._runs = runs.resolve()
+        self._tracking_uri = tracking_uri
+        self._experiment = experiment
+        self._artifacts = artifacts
+        self._changed = threading.Condition()
+        self._active: set[str] = set()
+        self._awaited: dict[str, list[_Wait]] = {}
+        self._closing = False
+        self._destination: Destination | None = None
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+        self._thread.start()
+
+    def begin(self, claim: Claim, run_path: Path) -> None:
+        describe(claim, run_path)
+        with self._changed:
+            self._active.add(claim.job_id)
+            self._changed.notify_all()
+
+    def flush(self, job_id: str, *, timeout_s: float) -> bool:
+        wait = _Wait()
+        with self._changed:
+            self._awaited.setdefault(job_id, []).append(wait)
+            self._changed.notify_all()
+        return wait.done.wait(timeout_s) and wait.delivered
+
+    def ended(self, job_id: str) -> None:
+        with self._changed:
+            self._active.discard(job_id)
+            self._awaited.setdefault(job_id, []).append(_Wait())  # one more pass, for which nobody waits
+            self._changed.notify_all()
+
+    def close(self, *, timeout_s: float) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+
+    # --- the thread
+
+    def _run(self) -> None:
+        failures = 0
+        leftovers_at_s = time.monotonic()  # at the start: a worker that was restarted finds its own
+        while True:
+            with self._changed:
+                if not self._awaited and not self._closing:
+                    self._changed.wait(min(LONGEST_PAUSE_S, PASS_INTERVAL_S * 2**failures))
+                awaited, self._awaited = self._awaited, {}
+                active = set(self._active)
+                closing = self._closing
+            jobs = active | set(awaited)
+            if time.monotonic() >= leftovers_at_s:
+                leftovers_at_s = time.monotonic() + LEFTOVERS_INTERVAL_S
+                jobs |= {path.parent.parent.name for path in self._runs.glob("*/tracking/run.json")}
+            failed = False
+            for job_id in sorted(jobs, key=lambda job_id: job_id not in awaited):
+                delivered = self._deliver(job_id)
+                failed |= not delivered
+                for wait in awaited.get(job_id, ()):
+                    wait.delivered = delivered
+                    wait.done.set()
+                if not delivered and job_id not in awaited:
+                    break  # the server is away: do not ask for each of a hundred runs
+            failures = failures + 1 if failed else 0
+            if closing:
+                return
+
+    def _deliver(self, job_id: str) -> bool:
+        """Whether all that is known of the job so far is delivered."""
+        try:
+            from workers.tracking.delivery import deliver
+
+            if self._destination is None:
+                self._destination = self._connect()
+            deliver(self._runs / job_id, self._destination, self._jobs)
+        except Exception as error:  # whatever it is, it stays on disk and training goes on
+            log.warning("tracking.not_delivered", job_id=job_id, error=type(error).__name__, reason=str(error)[:300])
+            return False
+        return True
+
+    def _connect(self) -> "Destination":
+        for name, value in CLIENT_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        from mlflow.tracking import MlflowClient
+
+        from workers.tracking.delivery import Destination
+
+        remote = self._tracking_uri.startswith(("http://", "https://"))
+        return Destination(
+            client=MlflowClient(tracking_uri=self._tracking_uri),
+            experiment=self._experiment,
+            artifact_location=None if remote else self._artifacts.resolve().as_uri(),
+        )
+
+
+class _Wait:
+    """Somebody who waits for a pass over a run."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.delivered = False
+
+
+def _milliseconds(time_: datetime) -> int:
+    return round(time_.timestamp() * 1000)
