@@ -1,0 +1,165 @@
+"""The four processes of an embedded service: their command lines, their environments, how to see that they answer."""
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.embedded.home import ServiceRecord, ray_token
+from service.embedded.ports import LOOPBACK, accepts, free_ports
+from service.embedded.sweep import MARK
+
+OBJECT_STORE_BYTES = 256 * 1024 * 1024
+"""Ray's default is a third of the memory; training sends next to nothing through it"""
+
+
+@dataclass(frozen=True)
+class Component:
+    """One process of the service."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    answers: Callable[[], bool]
+    """whether it has started, asked again and again"""
+    needs: tuple[str, ...] = ()
+    """components that must answer before this one starts"""
+    start_timeout_s: float = 180.0
+    stop_grace_s: float = 10.0
+    """from SIGTERM to SIGKILL"""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where everything is: the home folder, Ray's folder, and the ports."""
+
+    home: Path
+    embedded_id: str
+    ray_folder: str
+    api: int
+    mlflow: int
+    ray: int
+    ray_dashboard: int
+    ray_client: int
+    ray_agent: int
+
+    @classmethod
+    def choose(cls, home: Path, embedded_id: str, ray_folder: str) -> "Layout":
+        return cls(home, embedded_id, ray_folder, *free_ports((8000, 5000, 6379, 8265, 0, 0)))
+
+    def record(self) -> ServiceRecord:
+        return ServiceRecord(
+            url=f"http://{LOOPBACK}:{self.api}",
+            mlflow_url=f"http://{LOOPBACK}:{self.mlflow}",
+            ray_dashboard_url=f"http://{LOOPBACK}:{self.ray_dashboard}",
+            ray_address=f"{LOOPBACK}:{self.ray}",
+            pid=os.getpid(),
+            embedded_id=self.embedded_id,
+            ray_folder=self.ray_folder,
+        )
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The caller's environment, so that SDCN_DATA_ROOT and the like reach everyone, with ours on top."""
+        ours = {
+            MARK: self.embedded_id,
+            "SDCN_HOME": str(self.home),
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(ray_token(self.home)),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        return {**os.environ, **ours, **more}
+
+
+def all_components(layout: Layout) -> tuple[Component, ...]:
+    return (api(layout), mlflow(layout), ray(layout), worker(layout))
+
+
+def api(layout: Layout) -> Component:
+    record = layout.record()
+    return Component(
+        name="api",
+        command=(sys.executable, "-m", "service"),
+        environment=layout.environment(
+            SDCN_API_HOST=LOOPBACK,
+            SDCN_API_PORT=str(layout.api),
+            SDCN_TRACKING_URL=record.mlflow_url,
+            SDCN_RAY_DASHBOARD_URL=record.ray_dashboard_url,
+        ),
+        answers=lambda: answers_http(f"{record.url}/readyz"),
+        start_timeout_s=60.0,
+    )
+
+
+def mlflow(layout: Layout) -> Component:
+    """One server process and no job runner: 0.4 GB where the default takes 1.9."""
+    record = layout.record()
+    hosts = ",".join(f"{name}:{layout.mlflow}" for name in (LOOPBACK, "localhost"))
+    return Component(
+        name="mlflow",
+        command=(
+            *(sys.executable, "-m", "mlflow", "server"),
+            *("--host", LOOPBACK, "--port", str(layout.mlflow), "--workers", "1"),
+            *("--backend-store-uri", f"sqlite:///{layout.home / 'mlflow.db'}"),
+            *("--artifacts-destination", str(layout.home / "mlflow_artifacts")),
+            *("--allowed-hosts", hosts),
+        ),
+        environment=layout.environment(MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"),
+        answers=lambda: answers_http(f"{record.mlflow_url}/health"),
+    )
+
+
+def ray(layout: Layout) -> Component:
+    """A head node that is the whole cluster. Its dashboard stays on: Ray cleans up after lost jobs through it.
+
+    Ray's own server listens on every interface, whatever address it is given; the token keeps others out.
+    """
+    record = layout.record()
+    return Component(
+        name="ray",
+        command=(
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--disable-usage-stats"),
+            *("--port", str(layout.ray)),
+            *("--include-dashboard", "true", "--dashboard-host", LOOPBACK),
+            *("--dashboard-port", str(layout.ray_dashboard), "--dashboard-agent-listen-port", str(layout.ray_agent)),
+            *("--ray-client-server-port", str(layout.ray_client)),
+            *("--temp-dir", layout.ray_folder, "--object-store-memory", str(OBJECT_STORE_BYTES)),
+        ),
+        environment=layout.environment(),
+        answers=lambda: accepts(layout.ray) and answers_http(f"{record.ray_dashboard_url}/api/version"),
+    )
+
+
+def worker(layout: Layout) -> Component:
+    record = layout.record()
+    return Component(
+        name="worker",
+        command=(sys.executable, "-m", "workers"),
+        environment=layout.environment(
+            SDCN_RAY_ADDRESS=record.ray_address,
+            SDCN_RAY_AUTH_MODE="token",
+            SDCN_MLFLOW_TRACKING_URI=record.mlflow_url,
+        ),
+        answers=lambda: True,  # it listens nowhere; that it lives is all there is to see
+        needs=("api", "mlflow", "ray"),
+        stop_grace_s=45.0,  # it stops its training at a checkpoint
+    )
+
+
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""loopback is never reached through a proxy, whatever the environment says"""
+
+
+def answers_http(url: str) -> bool:
+    """Whether a server answers; a refusal for want of a token is an answer."""
+    try:
+        with _DIRECT.open(url, timeout=2.0) as response:
+            return bool(response.status < 500)
+    except urllib.error.HTTPError as refusal:
+        refusal.close()
+        return refusal.code < 500
+    except (OSError, ValueError):
+        return False
