@@ -6,9 +6,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-_TOUCHING = np.ones(
-    (3, 3), dtype=np.int8
-)  # 8-connected: a diagonal neighbour belongs to the region; scipy's default is 4
+# 8-connected: a diagonal neighbour belongs to the region; scipy's default is 4.
+_TOUCHING = np.ones((3, 3), dtype=np.int8)
 
 
 def connected_components(mask: Tensor, *, min_cells: int) -> Tensor:

@@ -61,7 +61,8 @@ def test_where_no_box_is_hardly_a_trace_of_heat_is_left_and_never_a_negative_one
     generator = torch.Generator().manual_seed(0)
     corner = torch.randint(0, 20, (2000, 2), generator=generator)
     cells = torch.cat([corner, corner + 1 + torch.randint(0, 10, (2000, 2), generator=generator)], dim=1)
-    heat = detection_heatmap(torch.rand(2000, 3, generator=generator), cells, torch.ones(3), height=40, width=40)
+    scores = torch.rand(2000, 3, generator=generator).pow(9)  # of all magnitudes, or their sums would be exact
+    heat = detection_heatmap(scores, cells, torch.ones(3), height=40, width=40)
     uncovered = torch.ones(40, 40, dtype=torch.bool)
     uncovered[:30, :30] = False
     assert heat[:, uncovered].max() < 1e-12
