@@ -1,8 +1,8 @@
 """One memory layout for all networks.
 
 Narrow convolutions on a CPU run nearly twice as fast channels-last, a GPU's tensor cores want it, and RoI pooling reads
-such maps without a copy. Maps get the layout from `PixelNorm`, weights from here: DistributedDataParallel wants gradients
-laid out as their weights are, and those of 1x1 convolutions come out as the maps are.
+such maps without a copy. Maps get the layout from `PixelNorm`, weights from here: DistributedDataParallel wants
+gradients laid out as their weights are, and those of 1x1 convolutions come out as the maps are.
 """
 
 import torch

@@ -23,6 +23,9 @@ Array = NDArray[Any]
 CHANNEL_BLOCK = 32
 """channels a thread takes at a time in the backward; two cache lines of the map"""
 
+VALUES_PER_THREAD = 500_000
+"""about a millisecond's work: waiting for a thread that has less costs more than it saves, above all on a busy machine"""
+
 # numba's fallback threading layer aborts the process when two threads enter it at once.
 _one_at_a_time = threading.Lock()
 
@@ -97,7 +100,7 @@ def forward(cells: Tensor, bins: RoiBins, batch_index: Tensor, *, keep_argmax: b
     values = cells.new_empty(num_boxes, depth, grid, grid)
     argmax = torch.empty(num_boxes if keep_argmax else 0, grid * grid, depth, dtype=torch.int32)
     with _one_at_a_time:
-        _take_torchs_threads()
+        _take_threads(values.numel())
         _forward(
             cells.numpy(),
             bins.rows.numpy(),
@@ -115,7 +118,7 @@ def backward(gradient: Tensor, argmax: Tensor, batch_index: Tensor, cells_shape:
     batch, height, width, depth = cells_shape
     cells_gradient = gradient.new_zeros(batch, height * width, depth)
     with _one_at_a_time:
-        _take_torchs_threads()
+        _take_threads(gradient.numel())
         _backward(
             gradient.contiguous().flatten(2).numpy(),
             argmax.numpy(),
@@ -126,6 +129,7 @@ def backward(gradient: Tensor, argmax: Tensor, batch_index: Tensor, cells_shape:
     return cells_gradient.view(cells_shape)
 
 
-def _take_torchs_threads() -> None:
+def _take_threads(values: int) -> None:
     # torch's number is what the operator granted this process; several workers share a machine.
-    numba.set_num_threads(min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS))
+    granted = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    numba.set_num_threads(max(1, min(granted, values // VALUES_PER_THREAD)))

@@ -51,6 +51,14 @@ def test_the_default_branch_on_vgg16_has_the_size_of_cpns() -> None:
     assert branch.fuse.reduce.norm.num_groups == 32
 
 
+def test_the_coarsest_map_is_heard_on_the_finest_level(features: tuple[Tensor, ...]) -> None:
+    branch, heard = SegmentationBranch(CHANNELS, C, config(3)), []
+    branch.towers[0].register_forward_hook(lambda module, args, output: heard.append(args[0]))
+    branch(features)
+    branch((*features[:-1], features[-1] + torch.randn(2, 7, 12, 10)))
+    assert not torch.allclose(heard[0], heard[1])
+
+
 def test_first_maps_are_nearly_uniform(features: tuple[Tensor, ...]) -> None:
     maps = SegmentationBranch(CHANNELS, C, config(3))(features).softmax(dim=1)
     torch.testing.assert_close(maps, torch.full_like(maps, 1 / (C + 1)), rtol=0.5, atol=0)
