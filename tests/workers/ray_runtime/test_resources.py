@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+from ray.train import UserCallback
+
+from service.jobs.specs import Resources
+from workers.errors import ClusterTooSmall, ClusterUnavailable
+from workers.ray_runtime.cluster import Cluster, Node
+from workers.ray_runtime.resources import Share, run_config, share_out
+
+
+def cluster(*nodes: tuple[float, float], local: bool = True) -> Cluster:
+    return Cluster(tuple(Node(cpus, gpus) for cpus, gpus in nodes), is_local=local, driver_job_id="01000000")
+
+
+def test_without_a_wish_all_cpus_are_shared_out() -> None:
+    assert share_out(Resources(num_workers=3), cluster((8, 0))) == Share(3, 2, 0)
+
+
+def test_shares_never_span_nodes() -> None:
+    assert share_out(Resources(num_workers=2), cluster((4, 0), (3, 0))) == Share(2, 3, 0)
+
+
+def test_a_single_worker_takes_the_largest_node() -> None:
+    assert share_out(Resources(), cluster((4, 0), (6, 0))) == Share(1, 6, 0)
+
+
+def test_a_wish_is_kept() -> None:
+    assert share_out(Resources(num_workers=2, cpus_per_worker=1, gpus_per_worker=1), cluster((16, 2))) == Share(2, 1, 1)
+
+
+def test_more_workers_than_cpus_are_refused_with_what_is_there() -> None:
+    with pytest.raises(ClusterTooSmall, match=r"3 workers with 1 CPUs each do not fit .* has 2 CPUs, 0 GPUs"):
+        share_out(Resources(num_workers=3), cluster((2, 0)))
+
+
+def test_gpus_that_are_not_there_are_refused() -> None:
+    with pytest.raises(ClusterTooSmall, match="and 1 GPUs each"):
+        share_out(Resources(gpus_per_worker=1), cluster((2, 0)))
+
+
+def test_a_shared_cluster_may_grow_so_the_job_is_tried_again() -> None:
+    with pytest.raises(ClusterUnavailable, match="add nodes"):
+        share_out(Resources(num_workers=3), cluster((2, 0), local=False))
+
+
+def test_a_cluster_without_nodes_is_too_small() -> None:
+    with pytest.raises(ClusterUnavailable, match="no node"):
+        share_out(Resources(), cluster(local=False))
+
+
+def test_ray_never_repeats_a_failed_training_by_itself(tmp_path: Path) -> None:
+    config = run_config(tmp_path / "job-id", checkpoints_to_keep=2, callback=UserCallback())
+    assert (config.name, config.storage_path) == ("job-id", str(tmp_path))
+    assert config.failure_config.max_failures == 0
+    assert config.failure_config.controller_failure_limit >= 0

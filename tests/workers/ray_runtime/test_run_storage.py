@@ -1,0 +1,76 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from workers.ray_runtime.run_storage import (
+    COPY,
+    SNAPSHOT,
+    checkpoint_name,
+    keep_copy_of_snapshot,
+    mend_snapshot,
+    step_of,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def remember(run: Path, *steps: int) -> None:
+    for step in steps:
+        (run / checkpoint_name(step, "x")).mkdir(exist_ok=True)
+    named = [{"checkpoint_dir_name": checkpoint_name(step, "x")} for step in steps]
+    (run / SNAPSHOT).write_text(json.dumps({"checkpoint_results": named}))
+
+
+def steps_remembered(run: Path) -> list[int]:
+    named = json.loads((run / SNAPSHOT).read_text())["checkpoint_results"]
+    return [step_of(Path(entry["checkpoint_dir_name"])) for entry in named]
+
+
+def test_a_checkpoints_name_tells_its_step() -> None:
+    assert step_of(Path("/runs/job") / checkpoint_name(4711, "ab12cd34")) == 4711
+
+
+def test_a_whole_list_is_left_alone(run: Path) -> None:
+    remember(run, 20, 40)
+    mend_snapshot(run)
+    assert steps_remembered(run) == [20, 40]
+
+
+def test_half_a_list_is_replaced_by_its_last_copy(run: Path) -> None:
+    remember(run, 20, 40)
+    keep_copy_of_snapshot(run)
+    (run / SNAPSHOT).write_text((run / SNAPSHOT).read_text()[:30])
+    mend_snapshot(run)
+    assert steps_remembered(run) == [20, 40]
+
+
+def test_a_list_that_names_a_missing_checkpoint_is_not_used(run: Path) -> None:
+    remember(run, 20)
+    keep_copy_of_snapshot(run)
+    remember(run, 40)
+    (run / checkpoint_name(40, "x")).rmdir()
+    mend_snapshot(run)
+    assert steps_remembered(run) == [20]
+
+
+def test_where_no_copy_helps_the_run_starts_anew(run: Path) -> None:
+    (run / SNAPSHOT).write_text("")
+    mend_snapshot(run)
+    assert not (run / SNAPSHOT).exists()
+
+
+def test_half_a_list_is_never_copied(run: Path) -> None:
+    remember(run, 20)
+    keep_copy_of_snapshot(run)
+    (run / SNAPSHOT).write_text("{")
+    keep_copy_of_snapshot(run)
+    assert json.loads((run / COPY).read_text())["checkpoint_results"]
+
+
+def test_a_run_that_never_began_needs_no_mending(run: Path) -> None:
+    mend_snapshot(run)
+    assert not (run / SNAPSHOT).exists()

@@ -1,0 +1,53 @@
+from typing import Any
+
+from service.jobs.states import FailureReason, JobState
+from service.queue.records import Settlement
+from workers.attempt_folder import Failed, Outcome, Stopped, Succeeded
+from workers.settlement import settlement_of
+
+
+def settle(outcome: Outcome | None, **seen: Any) -> Settlement:
+    facts: dict[str, Any] = {"exit_status": 0, "cancelling": False, "draining": False, "memory_kills": 0}
+    return settlement_of(outcome, **(facts | seen))
+
+
+def failed(reason: FailureReason) -> Failed:
+    return Failed(reason=reason, message="why")
+
+
+def test_a_success_outlives_a_cancel_and_a_drain() -> None:
+    ended = settle(Succeeded(results={"a": 1}), cancelling=True, draining=True)
+    assert (ended.state, ended.results) == (JobState.SUCCEEDED, {"a": 1})
+
+
+def test_a_failure_that_would_come_again_outlives_a_cancel() -> None:
+    assert settle(failed(FailureReason.BAD_INPUT), cancelling=True).state is JobState.FAILED
+
+
+def test_a_passing_failure_of_a_cancelled_job_is_its_cancellation() -> None:
+    assert settle(failed(FailureReason.INFRASTRUCTURE), cancelling=True).state is JobState.CANCELLED
+
+
+def test_a_killed_child_of_a_cancelled_job_is_its_cancellation() -> None:
+    assert settle(None, exit_status=-9, cancelling=True).state is JobState.CANCELLED
+
+
+def test_a_stop_nobody_asked_for_is_tried_again() -> None:
+    assert settle(Stopped()).state is JobState.RETRY_WAIT
+
+
+def test_a_lost_process_is_out_of_memory_when_the_kernel_killed_for_it() -> None:
+    lost = settle(failed(FailureReason.LOST_WORKER), memory_kills=1)
+    assert (lost.state, lost.reason) == (JobState.FAILED, FailureReason.OUT_OF_MEMORY)
+
+
+def test_a_failure_with_a_cause_of_its_own_is_not_blamed_on_memory() -> None:
+    assert settle(failed(FailureReason.DIVERGED), memory_kills=1).reason is FailureReason.DIVERGED
+
+
+def test_an_exit_without_a_word_names_the_signal() -> None:
+    assert settle(None, exit_status=-11).message == "the training process was ended by signal 11 (SIGSEGV)"
+
+
+def test_a_signal_without_a_name_is_told_by_its_number() -> None:
+    assert "signal 63" in (settle(None, exit_status=-63).message or "")
