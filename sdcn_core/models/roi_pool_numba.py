@@ -24,7 +24,7 @@ CHANNEL_BLOCK = 32
 """channels a thread takes at a time in the backward; two cache lines of the map"""
 
 VALUES_PER_THREAD = 500_000
-"""about a millisecond's work: waiting for a thread that has less costs more than it saves, above all on a busy machine"""
+"""about a millisecond's work: waiting for a thread that has less costs more than it saves when the machine is busy"""
 
 # numba's fallback threading layer aborts the process when two threads enter it at once.
 _one_at_a_time = threading.Lock()

@@ -56,7 +56,6 @@ class SDCN(nn.Module):
                     shapes,
                     HIDDEN_LAYERS,
                 )
-
         channels_last_weights(self)
 
     def forward(self, images: Tensor, proposals: tuple[Tensor, ...]) -> SDCNOutput:
