@@ -25,7 +25,9 @@ KEY = StepKey(seed=0, stage=Stage.LOOP, step=3)
 LOOP = SDCNObjective(small_experiment().objective, collaborate=True)
 
 
-def step(networks: Networks, batches: tuple[Batch, ...], objective: SDCNObjective = LOOP) -> dict[LossName, torch.Tensor]:
+def step(
+    networks: Networks, batches: tuple[Batch, ...], objective: SDCNObjective = LOOP
+) -> dict[LossName, torch.Tensor]:
     for module in (networks.sdcn, networks.classifier):
         if module is not None:
             module.zero_grad(set_to_none=True)
@@ -71,7 +73,9 @@ def by_two_forwards(networks: Networks, batch: Batch) -> None:
 def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
     assert ours.keys() == theirs.keys()
     for name in ours:
-        torch.testing.assert_close(ours[name], theirs[name], rtol=2e-4, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+        torch.testing.assert_close(
+            ours[name], theirs[name], rtol=2e-4, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}"
+        )
 
 
 def test_one_forward_of_the_classifier_gives_both_players_what_two_forwards_give() -> None:
