@@ -28,7 +28,7 @@ from service.jobs.states import JobState
 class _Commands(TyperGroup):
     """Says what went wrong in a sentence, and ends with the code that belongs to it."""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401 - typer's own
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - the context of the click that typer carries inside
         try:
             return super().invoke(ctx)
         except ApiProblem as problem:

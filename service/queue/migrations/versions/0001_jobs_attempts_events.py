@@ -45,13 +45,15 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("started_at", sa.BigInteger()),
         sa.Column("ended_at", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("id", name="pk_job"),
-        sa.UniqueConstraint("idempotency_key", name="uq_job_idempotency_key"),
-        sa.CheckConstraint(f"state IN ({STATES})", name="ck_job_state"),
-        sa.CheckConstraint("desired IN ('cancel', 'run')", name="ck_job_desired"),
-        sa.CheckConstraint(f"failure_reason IS NULL OR failure_reason IN ({REASONS})", name="ck_job_failure_reason"),
-        sa.CheckConstraint(f"(state IN ({LEASED})) = (lease_token IS NOT NULL)", name="ck_job_leased"),
-        sa.CheckConstraint("(lease_token IS NULL) = (lease_expires_at IS NULL)", name="ck_job_lease_whole"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job")),
+        sa.UniqueConstraint("idempotency_key", name=op.f("uq_job_idempotency_key")),
+        sa.CheckConstraint(f"state IN ({STATES})", name=op.f("ck_job_state")),
+        sa.CheckConstraint("desired IN ('cancel', 'run')", name=op.f("ck_job_desired")),
+        sa.CheckConstraint(
+            f"failure_reason IS NULL OR failure_reason IN ({REASONS})", name=op.f("ck_job_failure_reason")
+        ),
+        sa.CheckConstraint(f"(state IN ({LEASED})) = (lease_token IS NOT NULL)", name=op.f("ck_job_leased")),
+        sa.CheckConstraint("(lease_token IS NULL) = (lease_expires_at IS NULL)", name=op.f("ck_job_lease_whole")),
     )
     waiting, leased = sa.text(f"state IN ({WAITING})"), sa.text(f"state IN ({LEASED})")
     op.create_index(
@@ -76,10 +78,12 @@ def upgrade() -> None:
         sa.Column("exit_reason", sa.String(32)),
         sa.Column("message", sa.String(4000)),
         sa.Column("resumed_from_step", sa.BigInteger()),
-        sa.PrimaryKeyConstraint("job_id", "attempt", name="pk_job_attempt"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_job_attempt_job_id", ondelete="CASCADE"),
-        sa.CheckConstraint(f"outcome IS NULL OR outcome IN ({STATES})", name="ck_job_attempt_outcome"),
-        sa.CheckConstraint(f"exit_reason IS NULL OR exit_reason IN ({REASONS})", name="ck_job_attempt_exit_reason"),
+        sa.PrimaryKeyConstraint("job_id", "attempt", name=op.f("pk_job_attempt")),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_job_attempt_job_id"), ondelete="CASCADE"),
+        sa.CheckConstraint(f"outcome IS NULL OR outcome IN ({STATES})", name=op.f("ck_job_attempt_outcome")),
+        sa.CheckConstraint(
+            f"exit_reason IS NULL OR exit_reason IN ({REASONS})", name=op.f("ck_job_attempt_exit_reason")
+        ),
     )
     op.create_table(
         "job_event",
@@ -91,10 +95,10 @@ def upgrade() -> None:
         sa.Column("actor", sa.String(200), nullable=False),
         sa.Column("note", sa.String(4000)),
         sa.Column("at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_job_event"),
-        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name="fk_job_event_job_id", ondelete="CASCADE"),
-        sa.CheckConstraint(f"from_state IS NULL OR from_state IN ({STATES})", name="ck_job_event_from_state"),
-        sa.CheckConstraint(f"to_state IN ({STATES})", name="ck_job_event_to_state"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_job_event")),
+        sa.ForeignKeyConstraint(["job_id"], ["job.id"], name=op.f("fk_job_event_job_id"), ondelete="CASCADE"),
+        sa.CheckConstraint(f"from_state IS NULL OR from_state IN ({STATES})", name=op.f("ck_job_event_from_state")),
+        sa.CheckConstraint(f"to_state IN ({STATES})", name=op.f("ck_job_event_to_state")),
     )
     op.create_index("ix_job_event_job_id", "job_event", ["job_id", "id"])
 

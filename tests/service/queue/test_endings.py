@@ -1,0 +1,146 @@
+"""How jobs end: cancelled, retried, failed, rescued."""
+
+import pytest
+
+from service.errors import JobAlreadyEnded, JobNotFound
+from service.jobs.specs import TrainSpec
+from service.jobs.states import Desired, FailureReason, JobState
+from service.queue.records import Job, Settlement
+from service.queue.repository import JobQueue
+from service.queue.retry import RetryPolicy
+from tests.service.clock import FakeClock
+from tests.service.conftest import enqueue
+from tests.service.queue.test_fencing import claimed
+
+
+def test_a_waiting_job_is_cancelled_at_once(queue: JobQueue, job: Job) -> None:
+    cancelled = queue.request_cancel(job.job_id)
+    assert cancelled.failure is not None
+    assert (cancelled.state, cancelled.failure.reason) == (JobState.CANCELLED, FailureReason.USER)
+    assert queue.claim("w", lease_s=30) is None
+
+
+def test_a_job_that_waits_for_a_retry_is_cancelled_at_once(queue: JobQueue, job: Job, clock: FakeClock) -> None:
+    queue.settle(claimed(queue), Settlement.retry(FailureReason.INFRASTRUCTURE, "disk"))
+    assert queue.request_cancel(job.job_id).state is JobState.CANCELLED
+    clock.advance(10_000)
+    assert queue.claim("w", lease_s=30) is None
+
+
+def test_a_running_job_runs_on_until_its_worker_heeds_the_wish(queue: JobQueue, job: Job) -> None:
+    claim = claimed(queue)
+    queue.start(claim)
+    asked = queue.request_cancel(job.job_id)
+    assert (asked.state, asked.desired) == (JobState.RUNNING, Desired.CANCEL)
+    assert queue.heartbeat(claim, lease_s=30) is Desired.CANCEL
+    queue.begin_stopping(claim)
+    assert queue.get(job.job_id).state is JobState.STOPPING
+    assert queue.settle(claim, Settlement.cancelled()).state is JobState.CANCELLED
+
+
+def test_asking_twice_changes_nothing(queue: JobQueue, job: Job, clock: FakeClock) -> None:
+    claimed(queue)
+    first = queue.request_cancel(job.job_id)
+    clock.advance(5)
+    assert queue.request_cancel(job.job_id) == first
+
+
+def test_cancelling_a_cancelled_job_returns_it(queue: JobQueue, job: Job) -> None:
+    assert queue.request_cancel(job.job_id) == queue.request_cancel(job.job_id)
+
+
+def test_a_job_that_finished_first_stays_succeeded(queue: JobQueue, job: Job) -> None:
+    claim = claimed(queue)
+    queue.start(claim)
+    queue.request_cancel(job.job_id)
+    assert queue.settle(claim, Settlement.succeeded({})).state is JobState.SUCCEEDED
+    with pytest.raises(JobAlreadyEnded, match="already succeeded"):
+        queue.request_cancel(job.job_id)
+
+
+def test_cancelling_an_unknown_job_says_so(queue: JobQueue) -> None:
+    with pytest.raises(JobNotFound):
+        queue.request_cancel("abc")
+
+
+def test_a_retry_waits_longer_each_time_and_then_fails(queue: JobQueue, job: Job, clock: FakeClock) -> None:
+    for delay_s in (5, 10):
+        waiting = queue.settle(claimed(queue), Settlement.retry(FailureReason.INFRASTRUCTURE, "no disk"))
+        assert waiting.state is JobState.RETRY_WAIT
+        clock.advance(delay_s - 0.001)
+        assert queue.claim("w", lease_s=30) is None
+        clock.advance(0.001)
+    failed = queue.settle(claimed(queue), Settlement.retry(FailureReason.INFRASTRUCTURE, "no disk"))
+    assert failed.failure is not None
+    assert (failed.state, failed.failure.reason) == (JobState.FAILED, FailureReason.INFRASTRUCTURE)
+    assert failed.failure.message == "no disk; that was attempt 3 of 3"
+    assert [attempt.outcome for attempt in failed.attempts] == [
+        JobState.RETRY_WAIT,
+        JobState.RETRY_WAIT,
+        JobState.FAILED,
+    ]
+
+
+def test_a_new_attempt_forgets_the_failure_of_the_last(queue: JobQueue, job: Job, clock: FakeClock) -> None:
+    assert queue.settle(claimed(queue), Settlement.retry(FailureReason.INFRASTRUCTURE, "disk")).failure is not None
+    clock.advance(60)
+    claimed(queue)
+    found = queue.get(job.job_id)
+    assert found.failure is None
+    assert found.attempts[0].message == "disk"
+
+
+def test_a_retry_after_a_wish_to_cancel_is_a_cancel(queue: JobQueue, job: Job) -> None:
+    claim = claimed(queue)
+    queue.request_cancel(job.job_id)
+    settled = queue.settle(claim, Settlement.retry(FailureReason.INFRASTRUCTURE, "no disk"))
+    assert settled.failure is not None
+    assert (settled.state, settled.failure.reason) == (JobState.CANCELLED, FailureReason.USER)
+
+
+def test_a_lost_worker_leads_to_another_attempt(queue: JobQueue, job: Job, clock: FakeClock) -> None:
+    queue.start(claimed(queue, "gone"))
+    clock.advance(31)
+    assert queue.rescue_lost() == [job.job_id]
+    assert queue.rescue_lost() == []
+    found = queue.get(job.job_id)
+    assert found.failure is not None
+    assert (found.state, found.failure.reason) == (JobState.RETRY_WAIT, FailureReason.LOST_WORKER)
+    assert "gone stopped renewing" in found.failure.message
+    clock.advance(5)
+    assert claimed(queue, "heir").attempt == 2
+
+
+def test_a_worker_lost_on_the_last_attempt_fails_the_job(queue: JobQueue, spec: TrainSpec, clock: FakeClock) -> None:
+    job = enqueue(queue, spec.model_copy(update={"max_attempts": 1}))
+    claimed(queue)
+    clock.advance(31)
+    queue.rescue_lost()
+    assert queue.get(job.job_id).state is JobState.FAILED
+
+
+def test_a_worker_lost_while_stopping_leaves_the_job_cancelled(queue: JobQueue, job: Job, clock: FakeClock) -> None:
+    claim = claimed(queue)
+    queue.start(claim)
+    queue.request_cancel(job.job_id)
+    queue.begin_stopping(claim)
+    clock.advance(31)
+    queue.rescue_lost()
+    assert queue.get(job.job_id).state is JobState.CANCELLED
+
+
+def test_what_trying_again_cannot_mend_is_not_retried() -> None:
+    with pytest.raises(ValueError, match="diverged is not retryable"):
+        Settlement.retry(FailureReason.DIVERGED, "nan")
+    for reason in FailureReason:
+        assert RetryPolicy().decide(reason, attempt=1, max_attempts=3).again is reason.is_retryable
+
+
+def test_back_off_is_bounded_even_after_very_many_attempts() -> None:
+    assert RetryPolicy(longest_s=300).delay_s(10_000) == 300
+
+
+def test_a_message_longer_than_its_column_is_cut(queue: JobQueue, job: Job) -> None:
+    settled = queue.settle(claimed(queue), Settlement.failed(FailureReason.BAD_INPUT, "x" * 10_000))
+    assert settled.failure is not None
+    assert len(settled.failure.message) == 4000
