@@ -121,10 +121,10 @@ def _accumulate(
     players: Players, batch: Batch, objective: SDCNObjective, *, stride: int, key: StepKey, share: float
 ) -> Losses:
     output: SDCNOutput = players.network(batch.images, batch.proposals)
-    losses = _supervised_losses(output, batch, objective, stride=stride, key=key)
+    losses = supervised_losses(output, batch, objective, stride=stride, key=key)
     total = torch.stack(list(objective.weighted(losses).values())).sum()
     if players.classifier is not None and output.map_logits is not None:
-        maps = _present_maps(output.map_logits, batch.image_labels)
+        maps = present_maps(output.map_logits, batch.image_labels)
         adversarial, classifier_loss = adversarial_losses(players.classifier, batch, maps, objective)
         # f^C is seen through once. Its graph is read twice: first by the generator, whose gradient stops at the masks,
         # so that f^C's parameters get nothing of it; then by f^C itself, whose gradient stops at the same masks, so
@@ -137,7 +137,7 @@ def _accumulate(
     return losses
 
 
-def _supervised_losses(
+def supervised_losses(
     output: SDCNOutput, batch: Batch, objective: SDCNObjective, *, stride: int, key: StepKey
 ) -> Losses:
     """All terms of the generator but ADV, mean over the batch's images."""
@@ -172,7 +172,8 @@ class PresentMaps:
     """P_b, maps of each image: its positive classes and background"""
 
 
-def _present_maps(map_logits: Tensor, image_labels: Tensor) -> PresentMaps:
+def present_maps(map_logits: Tensor, image_labels: Tensor) -> PresentMaps:
+    """Maps of the present classes from map_logits (B, C + 1, h, w) and image_labels (B, C)."""
     maps = map_logits.softmax(dim=1)  # (B, C + 1, h, w)
     present = [present_classes(labels) for labels in image_labels]
     counts = tuple(map(len, present))
