@@ -1,0 +1,174 @@
+"""Scores of a split, image by image so that several processes can share it, and the verdict over all of them.
+
+N proposals of an image, C classes; background has no column here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdcn_core.config.evaluation import EvaluationConfig
+from sdcn_core.data.image_set import AnnotatedSet
+from sdcn_core.data.images import read_image
+from sdcn_core.errors import TrainingDiverged
+from sdcn_core.evaluation.average_precision import average_precision, match_detections
+from sdcn_core.evaluation.corloc import correct_localization, localize
+from sdcn_core.evaluation.detections import select_detections
+from sdcn_core.evaluation.inference import Scorer, score_proposals
+from sdcn_core.evaluation.report import EvaluationReport
+from sdcn_core.structures.annotation import Detections
+
+SplitScores = Mapping[int, NDArray[np.float32]]
+"""Position of an image in its split -> scores (N, C) of its proposals. Shards of a split join as dicts do."""
+
+
+class ProposalSource(Protocol):
+    """Where proposals come from: a store or a plain dict, by image id."""
+
+    def __getitem__(self, image_id: str, /) -> NDArray[np.float32]:
+        """(N, 4) xyxy px, half-open, N >= 1."""
+        ...
+
+
+def score_images(
+    scorer: Scorer,
+    annotated_set: AnnotatedSet,
+    proposals: ProposalSource,
+    *,
+    config: EvaluationConfig,
+    max_side_px: int,
+    indices: Sequence[int],
+    progress: Callable[[int, int], None],
+) -> dict[int, NDArray[np.float32]]:
+    """Scores of the images at `indices` of the split, one after another; the others are somebody else's.
+
+    Args:
+        scorer: the network, in evaluation mode.
+        annotated_set: the split; its annotations are not looked at.
+        proposals: by image id.
+        config: scales and flips.
+        max_side_px: see `score_proposals`.
+        indices: positions in the split; may be empty.
+        progress: called with (images done, images to do) after each.
+
+    Raises:
+        DatasetError: an image cannot be read; the message names the file.
+        TrainingDiverged: a score is not finite; the message names the image.
+    """
+    scores: dict[int, NDArray[np.float32]] = {}
+    records = annotated_set.image_set.records
+    for done, index in enumerate(indices, start=1):
+        record = records[index]
+        scores[index] = score_proposals(
+            scorer, read_image(record.path), proposals[record.image_id], config=config, max_side_px=max_side_px
+        )
+        if not np.isfinite(scores[index]).all():
+            raise TrainingDiverged(
+                f"image {record.image_id}: the network's scores are not finite; its weights are spoilt:"
+                " train with a lower learning rate or with clip_norm"
+            )
+        progress(done, len(indices))
+    return scores
+
+
+def chance_scores(
+    annotated_set: AnnotatedSet, proposals: ProposalSource, *, seed: int, indices: Sequence[int] | None = None
+) -> dict[int, NDArray[np.float32]]:
+    """Uniform random scores: what a network reaches that has learnt nothing.
+
+    An image's scores depend on seed and position alone, so shards agree with the whole. `indices` None: all images.
+    """
+    image_set = annotated_set.image_set
+    scores: dict[int, NDArray[np.float32]] = {}
+    for index in range(len(image_set.records)) if indices is None else indices:
+        shape = (len(proposals[image_set.records[index].image_id]), len(image_set.classes))
+        scores[index] = np.random.default_rng([seed, index]).random(shape, dtype=np.float32)
+    return scores
+
+
+def judge(
+    test: AnnotatedSet,
+    test_scores: SplitScores,
+    train: AnnotatedSet | None,
+    train_scores: SplitScores,
+    proposals_of: Callable[[str], NDArray[np.float32]],
+    config: EvaluationConfig,
+    *,
+    seconds_per_image: float | None = None,
+) -> tuple[EvaluationReport, tuple[Detections, ...]]:
+    """AP on `test`, CorLoc on `train`, and the detections of `test` in its order, by OICR's protocol.
+
+    Args:
+        test: the split on which AP is counted.
+        test_scores: of all its images.
+        train: the split on which CorLoc is counted; None: CorLoc is left open.
+        train_scores: of all its images; empty where `train` is None.
+        proposals_of: image id -> the boxes (N, 4) that were scored.
+        config: protocol and thresholds.
+        seconds_per_image: as the caller measured it, for the report.
+
+    Raises:
+        ValueError: scores are missing, or do not fit the proposals or the classes; the message names the image.
+    """
+    scores, proposals = _aligned(test, test_scores, proposals_of)
+    detections = select_detections(
+        [record.image_id for record in test.image_set.records],
+        scores,
+        proposals,
+        nms_iou=config.nms_iou,
+        boxes_per_class=config.boxes_per_class,
+        boxes_per_image_cap=config.boxes_per_image_cap,
+    )
+    num_classes = len(test.image_set.classes)
+    matches = [
+        match_detections(found, annotation, num_classes=num_classes, match_iou=config.match_iou)
+        for found, annotation in zip(detections, test.annotations, strict=True)
+    ]
+    class_aps = average_precision(matches, num_classes=num_classes, flavour=config.ap)
+    report = EvaluationReport(
+        classes=test.image_set.classes,
+        ap=tuple(c.ap for c in class_aps),
+        corloc=(None,) * num_classes if train is None else _corloc(train, train_scores, proposals_of, config.match_iou),
+        num_test_images=len(test.image_set.records),
+        num_train_images=0 if train is None else len(train.image_set.records),
+        seconds_per_image=seconds_per_image,
+    )
+    return report, detections
+
+
+def _corloc(
+    train: AnnotatedSet,
+    train_scores: SplitScores,
+    proposals_of: Callable[[str], NDArray[np.float32]],
+    match_iou: float,
+) -> tuple[float | None, ...]:
+    scores, proposals = _aligned(train, train_scores, proposals_of)
+    localizations = [
+        localize(s, boxes, annotation, match_iou=match_iou)
+        for s, boxes, annotation in zip(scores, proposals, train.annotations, strict=True)
+    ]
+    return tuple(c.corloc for c in correct_localization(localizations, num_classes=len(train.image_set.classes)))
+
+
+def _aligned(
+    split: AnnotatedSet, scores: SplitScores, proposals_of: Callable[[str], NDArray[np.float32]]
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Scores and proposals in the order of the split, checked against each other."""
+    aligned_scores, aligned_proposals = [], []
+    for index, record in enumerate(split.image_set.records):
+        if index not in scores:
+            missing = len(split.image_set.records) - len(scores)
+            raise ValueError(
+                f"split {split.image_set.name}: no scores for image {record.image_id}, {missing} missing in all"
+            )
+        boxes = proposals_of(record.image_id)
+        expected = (len(boxes), len(split.image_set.classes))
+        if scores[index].shape != expected:
+            raise ValueError(
+                f"image {record.image_id}: scores are {scores[index].shape}, its boxes and classes {expected}"
+            )
+        aligned_scores.append(scores[index])
+        aligned_proposals.append(boxes)
+    return aligned_scores, aligned_proposals

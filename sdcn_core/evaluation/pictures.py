@@ -1,0 +1,173 @@
+"""A page of images with what is in them and what was found, to be looked at by a person."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sdcn_core.evaluation.drawing import (
+    INK,
+    WHITE,
+    Colour,
+    Image,
+    Label,
+    Rectangle,
+    class_colours,
+    draw_box,
+    draw_labels,
+    draw_text,
+    shorten,
+    text_width,
+)
+from sdcn_core.structures.annotation import Annotation, Detections
+
+_TILE_PX = 300
+_CAPTION_PX = 24
+_MARGIN_PX = 20
+_COLUMNS = 4
+_MOST_BOXES = 6
+_TEXT_PX = 14
+_LINE_PX = 24
+_PAPER: Colour = (246, 246, 243)
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """The detections of one image that are drawn, best first, and from which score on they are drawn strong."""
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    strong: NDArray[np.bool_]
+
+
+def detections_picture(
+    images: Sequence[NDArray[np.uint8]],
+    annotations: Sequence[Annotation],
+    detections: Sequence[Detections],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str = "Detections",
+) -> None:
+    """Draw images in a grid, each with its objects (white) and its detections (class colour, name, score), into a file.
+
+    Which detections: over the whole page as many as it has objects, the best first, and of every image the best one
+    even if it is not among them, in a thinner line; at most six an image. Scores alone decide, not what is right.
+
+    Args:
+        images: (H, W, 3) RGB each; small ones are enlarged, large ones reduced to the same tile.
+        annotations: one an image.
+        detections: one an image, boxes in pixels of the image.
+        classes: names, by class index.
+        path: ends in .png or .jpg; the folder exists.
+        title: first line of the page.
+
+    Raises:
+        ValueError: no image, not as many annotations or detections as images, or another kind of file.
+    """
+    if not images:
+        raise ValueError("a picture of detections needs at least one image")
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise ValueError(f"cannot write a picture as {path.name!r}: name it .png or .jpg")
+    floor = _score_floor(detections, count=sum(len(annotation.boxes) for annotation in annotations))
+    colours = class_colours(len(classes))
+    shown = [_choose(found, floor) for found in detections]
+    grid = _grid([_tile(*one, classes, colours) for one in zip(images, annotations, shown, strict=True)])
+    named = {int(c) for of_image in [a.classes for a in annotations] + [s.classes for s in shown] for c in of_image}
+    header = _header(grid.shape[1], title, floor, [(classes[c], colours[c]) for c in sorted(named)])
+    page = np.concatenate([header, grid])
+    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
+    path.write_bytes(encoded.tobytes())
+
+
+def _score_floor(detections: Sequence[Detections], *, count: int) -> float:
+    """The `count`-th best score of the page; infinity for none."""
+    scores = np.sort(np.concatenate([found.scores for found in detections]))[::-1]
+    return float(scores[min(count, len(scores)) - 1]) if count and len(scores) else float("inf")
+
+
+def _choose(found: Detections, floor: float) -> _Shown:
+    order = np.argsort(-found.scores, kind="stable")[:_MOST_BOXES]
+    strong = found.scores[order] >= floor
+    order = order[: max(1, int(strong.sum()))]
+    return _Shown(found.boxes[order], found.scores[order], found.classes[order], strong[: len(order)])
+
+
+def _tile(
+    image: Image, annotation: Annotation, shown: _Shown, classes: Sequence[str], colours: Sequence[Colour]
+) -> Image:
+    """One image with its boxes, its longest side _TILE_PX, and its caption below."""
+    factor = _TILE_PX / max(image.shape[:2])
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    drawn = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA)
+
+    def placed(box: NDArray[np.float32]) -> Rectangle:
+        x1, y1, x2, y2 = (round(float(edge) * factor) for edge in box)
+        return max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+
+    for box in annotation.boxes:
+        x1, y1, x2, y2 = placed(box)
+        draw_box(drawn, (x1, y1, x2, y2), INK, 5)
+        draw_box(drawn, (x1 + 1, y1 + 1, x2 - 1, y2 - 1), WHITE, 3)
+    labels = []
+    # the best last, on top
+    for box, score, c, strong in reversed(
+        list(zip(shown.boxes, shown.scores, shown.classes, shown.strong, strict=True))
+    ):
+        draw_box(drawn, placed(box), colours[c], 3 if strong else 1)
+        labels.append(Label(placed(box), f"{classes[c]} {score:.2f}", colours[c]))
+    draw_labels(drawn, labels[::-1])
+
+    tile = np.full((height + _CAPTION_PX, _TILE_PX, 3), _PAPER, dtype=np.uint8)
+    tile[:height, :width] = drawn
+    counts = Counter(classes[int(c)] for c in annotation.classes)
+    contents = ", ".join(name if n == 1 else f"{n} {name}" for name, n in counts.items()) or "no object"
+    caption = shorten(f"{annotation.image_id}: {contents}", _TEXT_PX, _TILE_PX)
+    draw_text(tile, caption, 0, height + 18, _TEXT_PX, INK)
+    return tile
+
+
+def _grid(tiles: Sequence[Image]) -> Image:
+    # two columns' width even for one tile, so that the header has room
+    columns = max(2, min(_COLUMNS, len(tiles)))
+    rows = []
+    for first in range(0, len(tiles), columns):
+        of_row = tiles[first : first + columns]
+        height = max(tile.shape[0] for tile in of_row) + _MARGIN_PX
+        row = np.full((height, columns * (_TILE_PX + _MARGIN_PX) + _MARGIN_PX, 3), _PAPER, dtype=np.uint8)
+        for k, tile in enumerate(of_row):
+            left = k * (_TILE_PX + _MARGIN_PX) + _MARGIN_PX
+            row[: tile.shape[0], left : left + _TILE_PX] = tile
+        rows.append(row)
+    return np.concatenate(rows)
+
+
+def _header(width: int, title: str, floor: float, legend: Sequence[tuple[str, Colour]]) -> Image:
+    """Title, how to read the boxes, and the classes with their colours, in as many lines as they need."""
+    right = width - _MARGIN_PX
+    places: list[tuple[int, int]] = []
+    x, line = _MARGIN_PX, 0
+    for name, _ in legend:
+        entry = 18 + text_width(name, _TEXT_PX) + 18
+        if x + entry > right and x > _MARGIN_PX:
+            x, line = _MARGIN_PX, line + 1
+        places.append((x, line))
+        x += entry
+    page = np.full((108 + (line + 1) * _LINE_PX, width, 3), _PAPER, dtype=np.uint8)
+    draw_text(page, shorten(title, 24, right - _MARGIN_PX), _MARGIN_PX, 40, 24, INK, weight=700)
+    draw_box(page, (_MARGIN_PX, 54, _MARGIN_PX + 24, 70), INK, 5)
+    draw_box(page, (_MARGIN_PX + 1, 55, _MARGIN_PX + 23, 69), WHITE, 3)
+    draw_text(page, "object, its class below the image", _MARGIN_PX + 32, 67, _TEXT_PX, INK)
+    rule = "colour: found, as many boxes as objects"
+    rule += f" (score {floor:.2f} and over); thin: lower, but an image's best" if np.isfinite(floor) else ""
+    draw_text(page, shorten(rule, _TEXT_PX, right - _MARGIN_PX), _MARGIN_PX, 91, _TEXT_PX, INK)
+    for (name, colour), (left, row) in zip(legend, places, strict=True):
+        top = 104 + row * _LINE_PX
+        cv2.rectangle(page, (left, top), (left + 11, top + 11), colour, cv2.FILLED)
+        draw_text(page, name, left + 18, top + 11, _TEXT_PX, INK)
+    return page

@@ -1,0 +1,79 @@
+"""Readers of the published results that the evaluator is held against; not part of the repository."""
+
+import gzip
+import os
+import tarfile
+from pathlib import Path
+from typing import IO
+
+import defusedxml.ElementTree as ET  # noqa: N817
+import numpy as np
+import pytest
+
+from sdcn_core.structures.annotation import Annotation, Detections
+from tests.sdcn_core.evaluation.made_up import annotation, detections
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+)
+
+
+def published_folder(name: str) -> Path:
+    """`evalref/<name>` of the shared folder; the test is skipped where there is none."""
+    default = Path(__file__).resolve().parents[4] / "shared"
+    folder = Path(os.environ.get("SDCN_TEST_SHARED", default)) / "evalref" / name
+    if not folder.exists():
+        pytest.skip(f"published results are not here: {folder} (SDCN_TEST_SHARED names the folder that holds evalref)")
+    return folder
+
+
+def voc07_test_annotations() -> dict[str, Annotation]:
+    """The 4,952 images of VOC 2007 test by id, in the order of the split."""
+    with tarfile.open(published_folder("VOC2007_GT.tar.gz")) as archive:
+        split: list[str] = []
+        files: dict[str, Annotation] = {}
+        for member in archive:
+            content = archive.extractfile(member) if member.isfile() else None
+            if content is None:
+                continue
+            if member.name == "VOC2007/ImageSets/Main/test.txt":
+                split = content.read().decode().split()
+            elif member.name.startswith("VOC2007/Annotations/"):
+                files[Path(member.name).stem] = _annotation(content, Path(member.name).stem)
+    return {image_id: files[image_id] for image_id in split}
+
+
+def _annotation(file: IO[bytes], image_id: str) -> Annotation:
+    root = ET.parse(file).getroot()
+    assert root is not None
+    objects = root.findall("object")
+    edges = [
+        [float(o.findtext(f"bndbox/{edge}") or "nan") for edge in ("xmin", "ymin", "xmax", "ymax")] for o in objects
+    ]
+    return annotation(
+        half_open(edges),
+        [VOC_CLASSES.index(o.findtext("name")) for o in objects],
+        [o.findtext("difficult") == "1" for o in objects],
+        image_id,
+    )
+
+
+def half_open(boxes: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """From pixels 1..W, both ends included."""
+    return np.array(boxes, dtype=np.float64).reshape(-1, 4) - [1, 1, 0, 0]
+
+
+def comp4_detections(folder: Path, image_ids: list[str]) -> list[Detections]:
+    """The detections of comp4_det_test_<class>.txt.gz, one entry an image of `image_ids`."""
+    rows: dict[str, list[tuple[float, ...]]] = {image_id: [] for image_id in image_ids}
+    for c, name in enumerate(VOC_CLASSES):
+        with gzip.open(folder / f"comp4_det_test_{name}.txt.gz", "rt") as lines:
+            for line in lines:
+                image_id, *numbers = line.split()
+                rows[image_id].append((c, *map(float, numbers)))
+    found = []
+    for image_id, of_image in rows.items():
+        table = np.array(of_image).reshape(-1, 6)  # class, score, xyxy
+        found.append(detections(half_open(table[:, 2:]), table[:, 1], table[:, 0], image_id))
+    return found

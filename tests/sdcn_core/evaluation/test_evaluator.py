@@ -1,0 +1,172 @@
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdcn_core.config.evaluation import EvaluationConfig
+from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet
+from sdcn_core.errors import DatasetError, TrainingDiverged
+from sdcn_core.evaluation.evaluator import chance_scores, judge, score_images
+from sdcn_core.evaluation.report import EvaluationReport
+from sdcn_core.structures.annotation import Detections
+from tests.sdcn_core.evaluation.made_up import FloatArray, annotation
+
+CLASSES = ("cat", "dog", "cow")
+CONFIG = EvaluationConfig(test_scales_px=None, flip=True)
+BOXES = np.array([[0, 0, 20, 20], [20, 20, 40, 40], [0, 20, 20, 40]], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Split:
+    annotated: AnnotatedSet
+    proposals: dict[str, FloatArray]
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Split:
+    """Four images; image k has a cat in box k % 3, and image 0 also a dog in box 1. There is no cow."""
+    records, annotations = [], []
+    for k in range(4):
+        path = tmp_path / f"{k}.png"
+        cv2.imwrite(str(path), np.full((40, 40, 3), 50 * k, dtype=np.uint8))
+        records.append(ImageRecord(f"im{k}", path, 40, 40, (0, 1) if k == 0 else (0,)))
+        objects, classes = ([BOXES[0], BOXES[1]], [0, 1]) if k == 0 else ([BOXES[k % 3]], [0])
+        annotations.append(annotation(objects, classes, image_id=f"im{k}"))
+    image_set = ImageSet("test", CLASSES, tuple(records))
+    return Split(AnnotatedSet(image_set, tuple(annotations)), {r.image_id: BOXES for r in records})
+
+
+def perfect_scores(split: Split) -> dict[int, FloatArray]:
+    scores = {}
+    for k, truth in enumerate(split.annotated.annotations):
+        scores[k] = np.full((3, 3), 0.1, dtype=np.float32)
+        for box, c in zip(truth.boxes, truth.classes, strict=True):
+            scores[k][(box == BOXES).all(axis=1), c] = 0.9
+    return scores
+
+
+def brightness(images: Tensor, proposals: Tensor) -> Tensor:
+    """A scorer that tells images apart: their mean, and each box's left edge."""
+    return torch.stack([images.mean().expand(len(proposals)), proposals[:, 0], proposals[:, 1]], dim=1)
+
+
+def verdict(
+    split: Split, scores: dict[int, FloatArray], config: EvaluationConfig = CONFIG
+) -> tuple[EvaluationReport, tuple[Detections, ...]]:
+    of = split.proposals.__getitem__
+    return judge(split.annotated, scores, split.annotated, scores, of, config, seconds_per_image=0.5)
+
+
+def test_perfect_scores_have_full_marks_and_a_class_without_objects_none(split: Split) -> None:
+    report, _ = verdict(split, perfect_scores(split))
+    assert report.classes == CLASSES
+    assert report.ap == (1.0, 1.0, None)
+    assert report.corloc == (1.0, 1.0, None)
+    assert (report.mean_ap, report.mean_corloc, report.seconds_per_image) == (1.0, 1.0, 0.5)
+    assert (report.num_test_images, report.num_train_images) == (4, 4)
+
+
+def test_the_ap_flavour_and_the_overlap_of_a_match_are_the_configuration_s(split: Split) -> None:
+    scores = perfect_scores(split)
+    scores[0][:, 1] = [0.8, 0.5, 0.1]  # the dog second
+    assert verdict(split, scores)[0].ap[1] == pytest.approx(0.5)
+    larger = Split(split.annotated, {name: (BOXES * np.array([1, 1, 1, 1.1], np.float32)) for name in split.proposals})
+    assert verdict(larger, perfect_scores(split))[0].ap[0] == 1.0
+    assert verdict(larger, perfect_scores(split), CONFIG.model_copy(update={"match_iou": 0.95}))[0].ap[0] == 0.0
+
+
+def test_detections_come_in_the_order_of_the_split(split: Split) -> None:
+    _, detections = verdict(split, perfect_scores(split))
+    assert [d.image_id for d in detections] == ["im0", "im1", "im2", "im3"]
+    assert detections[1].boxes[0].tolist() == BOXES[1].tolist()
+
+
+def test_without_a_training_split_corloc_is_left_open(split: Split) -> None:
+    report, _ = judge(split.annotated, perfect_scores(split), None, {}, split.proposals.__getitem__, CONFIG)
+    assert report.corloc == (None, None, None)
+    assert report.num_train_images == 0
+    assert report.mean_ap == 1.0
+
+
+def test_a_missing_image_is_named(split: Split) -> None:
+    scores = perfect_scores(split)
+    del scores[2]
+    with pytest.raises(ValueError, match="split test: no scores for image im2"):
+        verdict(split, scores)
+
+
+def test_scores_of_another_shape_are_refused_by_the_image_s_name(split: Split) -> None:
+    scores = perfect_scores(split) | {1: np.zeros((3, 4), np.float32)}
+    with pytest.raises(ValueError, match="im1"):
+        verdict(split, scores)
+
+
+def test_shards_together_equal_the_whole(split: Split) -> None:
+    def scored(*indices: int) -> dict[int, NDArray[np.float32]]:
+        return score_images(
+            brightness,
+            split.annotated,
+            split.proposals,
+            config=CONFIG,
+            max_side_px=2000,
+            indices=indices,
+            progress=lambda done, total: None,
+        )
+
+    whole, shards = scored(0, 1, 2, 3), scored(1, 3) | scored(0, 2) | scored()
+    assert sorted(whole) == sorted(shards)
+    for k, scores in whole.items():
+        np.testing.assert_array_equal(scores, shards[k])
+        assert scores[0, 0] == 50 * k
+
+
+def test_progress_is_told_after_every_image(split: Split) -> None:
+    told: list[tuple[int, int]] = []
+    score_images(
+        brightness,
+        split.annotated,
+        split.proposals,
+        config=CONFIG,
+        max_side_px=2000,
+        indices=(3, 1, 0),
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize(
+    ("scorer", "error", "named"),
+    [
+        (lambda images, boxes: boxes[:, :3] * float("nan"), TrainingDiverged, "im0"),
+        (brightness, DatasetError, "0.png"),
+    ],
+)
+def test_spoilt_weights_and_broken_images_are_named(
+    split: Split, scorer: object, error: type[Exception], named: str
+) -> None:
+    if error is DatasetError:
+        split.annotated.image_set.records[0].path.write_bytes(b"no image")
+    with pytest.raises(error, match=named):
+        score_images(
+            scorer,  # type: ignore[arg-type]
+            split.annotated,
+            split.proposals,
+            config=CONFIG,
+            max_side_px=2000,
+            indices=(0,),
+            progress=lambda done, total: None,
+        )
+
+
+def test_chance_is_the_same_for_the_same_seed_however_it_is_shared(split: Split) -> None:
+    whole = chance_scores(split.annotated, split.proposals, seed=3)
+    part = chance_scores(split.annotated, split.proposals, seed=3, indices=(2,))
+    np.testing.assert_array_equal(whole[2], part[2])
+    assert whole[2].shape == (3, 3)
+    assert not np.array_equal(whole[2], chance_scores(split.annotated, split.proposals, seed=4)[2])
+    assert not np.array_equal(whole[2], whole[1])
