@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy import Engine, text
 
 from service.jobs.specs import TrainSpec
@@ -12,6 +13,14 @@ from service.queue.migrations import upgrade
 from service.queue.records import Job
 from service.queue.repository import JobQueue
 from tests.service.clock import FakeClock
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_log() -> None:
+    """Without a set-up, structlog would draw every traceback with all its variables, for seconds."""
+    structlog.configure(
+        processors=[structlog.processors.KeyValueRenderer()], logger_factory=structlog.ReturnLoggerFactory()
+    )
 
 
 @pytest.fixture(scope="session")
