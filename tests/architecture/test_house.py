@@ -1,0 +1,49 @@
+"""The files that surround the code say what is so."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def make_targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+
+
+def test_ci_runs_the_test_command_of_the_readme_and_nothing_else() -> None:
+    commands = [line for line in (ROOT / ".ci/run").read_text().splitlines() if line and not line.startswith(("#", "set", "cd"))]
+    assert commands == ["exec make test"]
+    assert "make test" in README
+
+
+def test_every_make_command_that_a_document_names_exists() -> None:
+    texts = [README, *(path.read_text() for path in (ROOT / "docs").rglob("*.md"))]
+    named = {target for text in texts for target in re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", text, flags=re.M) for target in target if target}
+    assert named
+    assert named <= make_targets()
+
+
+def test_every_file_that_the_readme_names_exists() -> None:
+    named = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_dependency_has_an_exact_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(d for extra in project["optional-dependencies"].values() for d in extra)]
+    names = {re.split(r"[\[>=<]", requirement)[0].lower().replace("_", "-") for requirement in wanted} - {"sdcn"}
+    fixed = re.findall(r"^([A-Za-z0-9_.\-]+)==", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
+    assert names <= {name.lower().replace("_", "-") for name in fixed}
+
+
+def test_the_compose_file_runs_modules_that_exist() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert {"api", "worker", "ray-head", "mlflow", "postgres"} == services.keys()
+    for service in services.values():
+        if "build" in service:
+            assert (ROOT / service["build"]["dockerfile"]).exists()

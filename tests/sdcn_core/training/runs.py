@@ -1,0 +1,103 @@
+"""Whole runs of the preset `tiny` on one or two ranks, without a service."""
+
+import shutil
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch import distributed, multiprocessing, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.data.datasets import DataRoots
+from sdcn_core.training.preparation import prepare_data
+from sdcn_core.training.progress import TrainingReport
+from sdcn_core.training.ranks import Ranks
+from sdcn_core.training.trainer import RunOutcome, run_training
+
+
+@dataclass
+class RecordingHooks:
+    """Keeps every report, and the newest checkpoint; asks to stop once a step is reached."""
+
+    kept: Path
+    stop_at_step: int | None = None
+    reports: list[TrainingReport] = field(default_factory=list)
+    checkpoint: Path | None = None
+
+    def prepare(self, module: nn.Module) -> nn.Module:
+        return DistributedDataParallel(module) if distributed.is_initialized() else module
+
+    def report(self, report: TrainingReport, checkpoint: Path | None) -> None:
+        self.reports.append(report)
+        if checkpoint is not None:
+            self.checkpoint = self.kept / checkpoint.name
+            shutil.move(checkpoint, self.checkpoint)
+
+    def should_stop(self) -> bool:
+        last = self.reports[-1].global_step if self.reports else 0
+        return self.stop_at_step is not None and last >= self.stop_at_step
+
+    def losses(self) -> dict[int, dict[str, float]]:
+        """Global step -> the losses reported there."""
+        return {
+            report.global_step: {name: value for name, value in report.metrics.items() if name.startswith("loss/")}
+            for report in self.reports
+            if any(name.startswith("loss/") for name in report.metrics)
+        }
+
+
+@dataclass(frozen=True)
+class Place:
+    """Folders of one run."""
+
+    roots: DataRoots
+    base: Path
+
+    @classmethod
+    def below(cls, base: Path, cache: Path) -> "Place":
+        base.mkdir(parents=True, exist_ok=True)
+        return cls(DataRoots(data=base, cache=cache), base)
+
+
+def run(
+    experiment: ExperimentConfig, place: Place, *, stop_at_step: int | None = None, checkpoint: Path | None = None
+) -> tuple[RunOutcome, RecordingHooks]:
+    """One run on this process, data prepared."""
+    prepare_data(experiment, place.roots, processes=1, report=lambda _: None)
+    hooks = RecordingHooks(place.base, stop_at_step)
+    work_dir = place.base / "work"
+    work_dir.mkdir(exist_ok=True)
+    outcome = run_training(
+        experiment,
+        roots=place.roots,
+        weights_root=None,
+        hooks=hooks,
+        ranks=Ranks.current(torch.device("cpu")),
+        checkpoint=checkpoint,
+        work_dir=work_dir,
+    )
+    return outcome, hooks
+
+
+def run_on_two_ranks(experiment: ExperimentConfig, place: Place) -> dict[int, dict[str, float]]:
+    """The losses of a run on two gloo processes, as the first rank reports them."""
+    prepare_data(experiment, place.roots, processes=1, report=lambda _: None)
+    losses = place.base / "losses.pt"
+    multiprocessing.spawn(_rank, args=(experiment.model_dump_json(), place, losses), nprocs=2, join=True)
+    return torch.load(losses, weights_only=True)
+
+
+def _rank(rank: int, experiment_json: str, place: Place, losses: Path) -> None:
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{place.base / 'meet'}", rank=rank, world_size=2, timeout=timedelta(seconds=120)
+    )
+    try:
+        own = Place.below(place.base / f"rank-{rank}", place.roots.cache)
+        _, hooks = run(ExperimentConfig.model_validate_json(experiment_json), own)
+        if rank == 0:
+            torch.save(hooks.losses(), losses)
+    finally:
+        distributed.destroy_process_group()

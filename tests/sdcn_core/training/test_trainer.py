@@ -1,0 +1,138 @@
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.errors import CheckpointError, TrainingDiverged
+from sdcn_core.training.checkpoint import load_checkpoint
+from sdcn_core.training.progress import Stage
+from tests.sdcn_core.training.runs import Place, RecordingHooks, run, run_on_two_ranks
+from tests.sdcn_core.training.small import small_experiment
+
+CPU = torch.device("cpu")
+LONG = {
+    "schedule.backbone.steps": 6,
+    "schedule.classifier.steps": 6,
+    "schedule.apart_steps": 14,
+    "schedule.loop_steps": 14,
+    "schedule.decay_at_steps": [5],
+    "schedule.report_every_steps": 1,
+    "evaluation.baselines": False,
+    "evaluation.flip": False,
+}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all runs: the scenes and their proposals are the same."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def weights(experiment: ExperimentConfig, hooks: RecordingHooks) -> dict[str, torch.Tensor]:
+    assert hooks.checkpoint is not None
+    checkpoint = load_checkpoint(hooks.checkpoint, experiment, device=CPU)
+    return {f"{module}.{name}": value for module, state in checkpoint.networks.items() for name, value in state.items()}
+
+
+def test_a_run_goes_through_all_stages_and_ends_with_results_picture_and_model(tmp_path: Path, cache: Path) -> None:
+    outcome, hooks = run(small_experiment(), Place.below(tmp_path, cache))
+    stages = [report.progress.stage for report in hooks.reports]
+    assert list(dict.fromkeys(stages)) == [
+        Stage.EVALUATE,
+        Stage.BACKBONE,
+        Stage.CLASSIFIER,
+        Stage.APART,
+        Stage.LOOP,
+    ]
+    assert stages[-1] is Stage.EVALUATE
+    assert outcome.results is not None
+    assert {"trained", "untrained", "chance", "classes"} == outcome.results.keys()
+    assert outcome.files.keys() == {"detections.png", "model.pt"}
+    assert all(path.stat().st_size > 1000 for path in outcome.files.values())
+
+
+def test_progress_never_falls_and_ends_at_one(tmp_path: Path, cache: Path) -> None:
+    _, hooks = run(small_experiment(), Place.below(tmp_path, cache))
+    fractions = [report.progress.fraction for report in hooks.reports]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("stop_at_step", [3, 20, 26, 33], ids=["backbone", "apart", "end of apart", "loop"])
+def test_a_stopped_and_resumed_run_ends_in_the_same_bits_as_an_unbroken_one(
+    tmp_path: Path, cache: Path, stop_at_step: int
+) -> None:
+    experiment = small_experiment(**LONG, **{"model.detection.dropout": 0.5})
+    _, unbroken = run(experiment, Place.below(tmp_path / "unbroken", cache))
+    broken_off, first = run(experiment, Place.below(tmp_path / "broken", cache), stop_at_step=stop_at_step)
+    assert broken_off.stopped
+    finished, second = run(experiment, Place.below(tmp_path / "resumed", cache), checkpoint=first.checkpoint)
+    assert not finished.stopped
+    expected, resumed = weights(experiment, unbroken), weights(experiment, second)
+    assert [name for name in expected if not torch.equal(expected[name], resumed[name])] == []
+    assert unbroken.losses() == first.losses() | second.losses()
+
+
+@pytest.mark.integration
+def test_two_ranks_see_the_losses_that_one_rank_sees_with_twice_the_batch(tmp_path: Path, cache: Path) -> None:
+    experiment = small_experiment(**LONG)
+    _, one = run(experiment, Place.below(tmp_path / "one", cache))
+    two = run_on_two_ranks(experiment, Place.below(tmp_path / "two", cache))
+    assert two.keys() == one.losses().keys()
+    for step, losses in one.losses().items():
+        # Each step feeds rounding into the next; the first twenty of either pair of stages stay within it.
+        assert two[step] == pytest.approx(losses, rel=2e-3, abs=1e-5), f"step {step}"
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_name_and_step(tmp_path: Path, cache: Path) -> None:
+    experiment = small_experiment(**LONG, **{"schedule.learning_rate": 10.0, "schedule.refinement_factor": 10.0})
+    diverging = experiment.with_overrides({"schedule.clip_norm": None, "schedule.optimizer": "sgd"})
+    with pytest.raises(TrainingDiverged, match=r"is (nan|inf) at step \d+ .*lower schedule\.learning_rate|not finite"):
+        run(diverging, Place.below(tmp_path, cache))
+
+
+def test_wsddn_trains_without_refinements(tmp_path: Path, cache: Path) -> None:
+    experiment = small_experiment(
+        **{
+            "model.detection.refinements": 0,
+            "objective.segmentation_branch": False,
+            "objective.segmentation_instructs_detection": False,
+            "objective.detection_instructs_segmentation": False,
+        }
+    )
+    outcome, hooks = run(experiment, Place.below(tmp_path, cache))
+    assert outcome.results is not None
+    assert "loss/ref" not in hooks.losses()[max(hooks.losses())]
+
+
+def test_a_checkpoint_of_other_classes_is_refused(tmp_path: Path, cache: Path) -> None:
+    experiment = small_experiment()
+    _, hooks = run(experiment, Place.below(tmp_path / "first", cache), stop_at_step=4)
+    assert hooks.checkpoint is not None
+    path = hooks.checkpoint / "checkpoint.pt"
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"classes": ["one", "two"]}, path)
+    with pytest.raises(CheckpointError, match="knows the classes"):
+        run(experiment, Place.below(tmp_path / "second", cache), checkpoint=hooks.checkpoint)
+
+
+def test_evaluation_in_the_middle_does_not_change_the_training(tmp_path: Path, cache: Path) -> None:
+    plain = small_experiment(**LONG)
+    watched = plain.with_overrides({"evaluation.every_steps": 5})
+    _, unwatched_hooks = run(plain, Place.below(tmp_path / "plain", cache))
+    _, watched_hooks = run(watched, Place.below(tmp_path / "watched", cache))
+    assert watched_hooks.losses() == unwatched_hooks.losses()
+    seen = [report.metrics["eval/mean_ap"] for report in watched_hooks.reports if "eval/mean_ap" in report.metrics]
+    assert len(seen) > 3
+    assert all(math.isfinite(value) for value in seen)
