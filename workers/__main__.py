@@ -1,7 +1,8 @@
 """`python -m workers`: one worker, which runs jobs one after another until it is asked to stop.
 
 SIGTERM and SIGINT drain it: the running attempt is asked to stop at its next checkpoint, the job goes back to the
-queue, and the worker leaves. Exit status: 0 drained; 1 it could not start, or failed in a way that nobody foresaw; 2 settings.
+queue, and the worker leaves. Exit status: 0 drained; 1 it could not start, or failed in a way that nobody foresaw;
+2 settings.
 """
 
 import os

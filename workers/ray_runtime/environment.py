@@ -16,6 +16,7 @@ def ray_environment(order: RayOrder, scratch: Path) -> Mapping[str, str]:
     variables = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
+        "RAY_COLOR_PREFIX": "0",  # its output goes to a file
         "RAY_DISABLE_IMPORT_WARNING": "1",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without GPUs keeps what the operator made visible
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -24,6 +25,7 @@ def ray_environment(order: RayOrder, scratch: Path) -> Mapping[str, str]:
         "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(order.start_timeout_s),
     }
     if order.address == LOCAL:
+        variables["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"  # nobody preempts a cluster of one's own
         # Torch's gloo asks the resolver for the host's own name, which a laptop off the network does not have.
         variables["GLOO_SOCKET_IFNAME"] = "lo"
         if order.auth_mode == "token":

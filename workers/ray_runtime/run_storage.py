@@ -37,9 +37,18 @@ def keep_copy_of_snapshot(run_path: Path) -> None:
 
 
 def mend_snapshot(run_path: Path) -> None:
-    """Before a run goes on: put the copy in the place of a broken list, or take the list away if both are useless."""
+    """Before a run goes on: put the copy in the place of a broken list, or take the list away if both are useless.
+
+    Checkpoints that no list names were cut off while they were written, and are removed.
+    """
     snapshot, copy = run_path / SNAPSHOT, run_path / COPY
-    if not snapshot.exists() or _is_usable(snapshot):
+    if not snapshot.exists():
+        return
+    if _is_usable(snapshot):
+        named = _named(snapshot)
+        for folder in run_path.glob(f"{_PREFIX}*"):
+            if folder.name not in named:
+                shutil.rmtree(folder)
         return
     snapshot.unlink()
     if _is_usable(copy):
@@ -52,7 +61,10 @@ def mend_snapshot(run_path: Path) -> None:
 def _is_usable(snapshot: Path) -> bool:
     """Whether it is whole and every checkpoint it names is there."""
     try:
-        named = json.loads(snapshot.read_bytes())["checkpoint_results"]
-        return all((snapshot.parent / entry["checkpoint_dir_name"]).is_dir() for entry in named)
+        return all((snapshot.parent / name).is_dir() for name in _named(snapshot))
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _named(snapshot: Path) -> set[str]:
+    return {entry["checkpoint_dir_name"] for entry in json.loads(snapshot.read_bytes())["checkpoint_results"]}

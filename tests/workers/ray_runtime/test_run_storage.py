@@ -74,3 +74,10 @@ def test_half_a_list_is_never_copied(run: Path) -> None:
 def test_a_run_that_never_began_needs_no_mending(run: Path) -> None:
     mend_snapshot(run)
     assert not (run / SNAPSHOT).exists()
+
+
+def test_a_checkpoint_that_was_cut_off_is_removed(run: Path) -> None:
+    remember(run, 20)
+    (run / checkpoint_name(40, "half")).mkdir()
+    mend_snapshot(run)
+    assert [step_of(path) for path in run.glob("step-*")] == [20]

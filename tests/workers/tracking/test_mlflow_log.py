@@ -20,7 +20,7 @@ pytest.importorskip("mlflow")
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from workers.tracking.delivery import Destination, DeliveryState, deliver
+from workers.tracking.delivery import DeliveryState, Destination, deliver
 from workers.tracking.experiment_log import JOB_TAG, TrackingFiles, describe
 from workers.tracking.mlflow_log import MlflowLog, QueueJobs
 
@@ -341,7 +341,7 @@ class TestMlflowLog:
         released = threading.Event()
 
         class Mute(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802
+            def do_GET(self) -> None:
                 released.wait(30)
 
             def log_message(self, *_arguments: object) -> None: ...
