@@ -1,0 +1,130 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from service.client import SdcnClient, cli
+from service.jobs.states import FailureReason
+from service.queue.records import Settlement
+from service.queue.repository import JobQueue
+from tests.service.api.test_jobs import RESULTS, start
+from tests.service.in_process import InProcess
+
+Sdcn = Callable[..., Result]
+
+
+@pytest.fixture
+def sdcn(transport: InProcess, monkeypatch: pytest.MonkeyPatch) -> Sdcn:
+    """The command, its requests answered by the service in this process."""
+    monkeypatch.setattr(cli, "_client", lambda *_: SdcnClient("http://localhost", transport=transport))
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
+
+
+def test_submit_says_how_to_follow_the_job(sdcn: Sdcn, client: SdcnClient) -> None:
+    done = sdcn("submit", "--preset", "tiny", "--set", "objective.tau_0=0.3", "--workers", "2", "--name", "mine")
+    (job,) = client.jobs()
+    assert done.exit_code == 0
+    assert f"sdcn watch {job.id}" in done.stdout
+    spec = client.get(job.id).spec
+    assert spec["experiment"]["objective"]["tau_0"] == 0.3  # type: ignore[index, call-overload]
+    assert (spec["resources"]["num_workers"], job.name) == (2, "mine")  # type: ignore[index, call-overload]
+
+
+def test_a_file_may_hold_the_spec_and_options_change_it(sdcn: Sdcn, client: SdcnClient, tmp_path: Path) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text('{"preset": "tiny", "name": "a", "overrides": {"seed": 5}, "resources": {"gpus_per_worker": 1}}')
+    assert sdcn("submit", "--file", str(file), "--name", "b", "--workers", "2", "--json").exit_code == 0
+    (job,) = client.jobs()
+    spec = client.get(job.id).spec
+    assert (job.name, spec["experiment"]["seed"]) == ("b", 5)  # type: ignore[index, call-overload]
+    assert spec["resources"] == {"num_workers": 2, "cpus_per_worker": None, "gpus_per_worker": 1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--preset", "tiny", "--set", "tau"], "PATH=VALUE"),
+        (["--preset", "tiny", "--workers", "0"], "resources.num_workers"),
+        (["--set", "seed=1"], "exactly one of preset"),
+        (["--preset", "none-such"], "no preset is named"),
+        (["--preset", "tiny", "--set", "objective.tau_0=-1"], "overrides.objective.tau_0"),
+    ],
+)
+def test_a_wrong_request_ends_with_two_and_a_reason(sdcn: Sdcn, arguments: list[str], said: str) -> None:
+    done = sdcn("submit", *arguments)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert "Traceback" not in done.output
+
+
+def test_validate_tells_of_steps_and_warnings(sdcn: Sdcn, client: SdcnClient) -> None:
+    done = sdcn("submit", "--preset", "tiny", "--set", "schedule.backbone.steps=0", "--validate")
+    assert "valid: 16 optimizer steps" in done.stdout
+    assert "warning: model.backbone" in done.stdout
+    assert list(client.jobs()) == []
+
+
+def test_watch_ends_with_the_results_and_zero(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
+    job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
+    jobs.attach_tracking(job.id, "run1")
+    jobs.settle(start(jobs), Settlement.succeeded(dict(RESULTS)))
+    done = sdcn("watch", job.id)
+    assert done.exit_code == 0
+    assert "100%" in done.stdout
+    mean = next(line for line in done.stdout.splitlines() if "mean" in line)
+    assert "50.0" in mean
+    assert "62.5" in mean
+    assert "http://mlflow.test/#/runs/run1" in done.stdout
+
+
+def test_watch_ends_with_the_failure_and_one(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
+    job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
+    jobs.settle(start(jobs), Settlement.failed(FailureReason.BAD_INPUT, "images [/img] are broken"))
+    done = sdcn("watch", job.id)
+    assert done.exit_code == 1
+    assert "failed (bad_input): images [/img] are broken" in done.stdout
+
+
+def test_watch_as_json_prints_the_results_alone(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
+    job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
+    jobs.settle(start(jobs), Settlement.succeeded(dict(RESULTS)))
+    assert json.loads(sdcn("watch", job.id, "--json").stdout) == RESULTS
+
+
+def test_show_tells_of_attempts_and_links(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
+    job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
+    jobs.settle(start(jobs), Settlement.retry(FailureReason.INFRASTRUCTURE, "disk full"))
+    done = sdcn("show", job.id)
+    assert done.exit_code == 0
+    assert "attempt 1" in done.stdout
+    assert "disk full" in done.stdout
+    assert json.loads(sdcn("show", job.id, "--json").stdout)["id"] == job.id
+
+
+def test_jobs_lists_and_cancel_cancels(sdcn: Sdcn, client: SdcnClient) -> None:
+    assert "no jobs" in sdcn("jobs").stdout
+    ids = [client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, [])).id for _ in range(3)]
+    assert "is cancelled" in sdcn("cancel", ids[0]).stdout
+    assert ids[0] in sdcn("jobs", "--state", "cancelled").stdout
+    assert len(json.loads(sdcn("jobs", "--limit", "2", "--json").stdout)) == 2
+
+
+def test_presets_are_listed(sdcn: Sdcn) -> None:
+    assert "scenes_oicr" in sdcn("presets").stdout
+
+
+def test_an_unknown_job_is_a_wrong_request(sdcn: Sdcn) -> None:
+    done = sdcn("show", "ffff")
+    assert done.exit_code == 2
+    assert "No such job" in done.output
+
+
+def test_without_a_service_the_command_says_how_to_start_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SDCN_URL", raising=False)
+    unknown = CliRunner().invoke(cli.app, ["jobs", "--home", str(tmp_path)])
+    assert (unknown.exit_code, "sdcn up" in unknown.output) == (3, True)
+    gone = CliRunner().invoke(cli.app, ["jobs", "--url", "http://127.0.0.1:1"])
+    assert (gone.exit_code, "sdcn up" in gone.output) == (3, True)

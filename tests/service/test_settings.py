@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from service.settings import ServiceSettings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "DATABASE_URL", "API_HOST", "API_PORT", "ALLOWED_HOSTS", "TRACKING_URL", "RAY_DASHBOARD_URL"):
+        monkeypatch.delenv(f"SDCN_{name}", raising=False)
+
+
+def test_without_an_environment_the_service_stays_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = ServiceSettings()
+    assert settings.home == tmp_path / ".sdcn"
+    assert settings.queue_url == f"sqlite:///{tmp_path}/.sdcn/queue.db"
+    assert (settings.api_host, settings.api_port) == ("127.0.0.1", 8000)
+
+
+def test_the_environment_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDCN_DATABASE_URL", "postgresql://sdcn:geheim@db/queue")
+    monkeypatch.setenv("SDCN_API_PORT", "9000")
+    monkeypatch.setenv("SDCN_TRACKING_URL", "")
+    settings = ServiceSettings()
+    assert settings.queue_url == "postgresql://sdcn:geheim@db/queue"
+    assert (settings.api_port, settings.tracking_url) == (9000, None)
+
+
+def test_the_password_of_the_database_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDCN_DATABASE_URL", "postgresql://sdcn:geheim@db/queue")
+    assert (
+        "geheim" not in f"{ServiceSettings()!r} {ServiceSettings().model_dump()} {ServiceSettings().model_dump_json()}"
+    )
+
+
+def test_on_loopback_only_its_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ServiceSettings().accepted_hosts == {"127.0.0.1", "localhost", "[::1]"}
+    assert ServiceSettings(api_host="::1").accepted_hosts == {"127.0.0.1", "localhost", "[::1]"}
+    assert ServiceSettings(api_host="0.0.0.0").accepted_hosts is None
+    monkeypatch.setenv("SDCN_ALLOWED_HOSTS", '["sdcn.example"]')
+    assert ServiceSettings(api_host="0.0.0.0").accepted_hosts == {"sdcn.example"}
+
+
+def test_a_port_that_is_none_is_refused() -> None:
+    with pytest.raises(ValidationError, match="api_port"):
+        ServiceSettings(api_port=70_000)
