@@ -243,7 +243,7 @@ class _Run:
             interval.gradient_norms.append(clip_gradients(networks.sdcn, schedule.clip_norm))
             for optimizer in optimizers.values():
                 optimizer.step()
-            interval.losses.append(losses)
+            interval.losses.append({name.value: loss for name, loss in losses.items()})
             rates = {"rate/network": rate}
             if networks.classifier is not None:
                 rates["rate/classifier"] = schedule.classifier_learning_rate

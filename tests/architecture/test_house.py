@@ -15,14 +15,22 @@ def make_targets() -> set[str]:
 
 
 def test_ci_runs_the_test_command_of_the_readme_and_nothing_else() -> None:
-    commands = [line for line in (ROOT / ".ci/run").read_text().splitlines() if line and not line.startswith(("#", "set", "cd"))]
+    commands = [
+        line for line in (ROOT / ".ci/run").read_text().splitlines() if line and not line.startswith(("#", "set", "cd"))
+    ]
     assert commands == ["exec make test"]
     assert "make test" in README
 
 
 def test_every_make_command_that_a_document_names_exists() -> None:
     texts = [README, *(path.read_text() for path in (ROOT / "docs").rglob("*.md"))]
-    named = {target for text in texts for target in re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", text, flags=re.M) for target in target if target}
+    named = {
+        target
+        for text in texts
+        for target in re.findall(r"`make ([a-z]+)`|^make ([a-z]+)", text, flags=re.M)
+        for target in target
+        if target
+    }
     assert named
     assert named <= make_targets()
 

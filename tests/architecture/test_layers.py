@@ -15,7 +15,9 @@ HEAVY = ("torch", "ray", "mlflow", "numpy", "cv2", "numba")
 def loaded_after(statement: str) -> set[str]:
     """Which heavy packages a fresh interpreter has loaded after the statement."""
     code = f"import sys; {statement}; print(*(name for name in {HEAVY!r} if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
+    )
     return set(done.stdout.split())
 
 
@@ -25,8 +27,8 @@ def test_what_can_be_asked_is_plain_data(statement: str) -> None:
 
 
 def test_the_api_process_loads_neither_torch_nor_ray(tmp_path: Path) -> None:
-    build = f"from service.app import create_app; from service.settings import ServiceSettings; create_app(ServiceSettings(home={str(tmp_path)!r}))"
-    assert loaded_after(build) == set()
+    imports = "from service.app import create_app; from service.settings import ServiceSettings"
+    assert loaded_after(f"{imports}; create_app(ServiceSettings(home={str(tmp_path)!r}))") == set()
 
 
 def test_the_command_line_is_light() -> None:
