@@ -37,11 +37,11 @@ def test_the_password_of_the_database_is_not_shown(monkeypatch: pytest.MonkeyPat
 
 
 def test_on_loopback_only_its_names_are_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ServiceSettings().accepted_hosts == {"127.0.0.1", "localhost", "[::1]"}
-    assert ServiceSettings(api_host="::1").accepted_hosts == {"127.0.0.1", "localhost", "[::1]"}
+    assert ServiceSettings().accepted_hosts == frozenset({"127.0.0.1", "localhost", "[::1]"})
+    assert ServiceSettings(api_host="::1").accepted_hosts == frozenset({"127.0.0.1", "localhost", "[::1]"})
     assert ServiceSettings(api_host="0.0.0.0").accepted_hosts is None
     monkeypatch.setenv("SDCN_ALLOWED_HOSTS", '["sdcn.example"]')
-    assert ServiceSettings(api_host="0.0.0.0").accepted_hosts == {"sdcn.example"}
+    assert ServiceSettings(api_host="0.0.0.0").accepted_hosts == frozenset({"sdcn.example"})
 
 
 def test_a_port_that_is_none_is_refused() -> None:

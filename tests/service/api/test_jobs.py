@@ -3,13 +3,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import JsonValue
 
 from service.jobs.progress import JobProgress
 from service.jobs.states import FailureReason
 from service.queue.records import Claim, Settlement
 from service.queue.repository import JobQueue
 
-JUDGEMENT = {
+JUDGEMENT: dict[str, JsonValue] = {
     "ap": {"car": 0.5, "cat": None},
     "mean_ap": 0.5,
     "corloc": {"car": 0.25, "cat": 1.0},
@@ -18,7 +19,12 @@ JUDGEMENT = {
     "num_train_images": 12,
     "seconds_per_image": 0.25,
 }
-RESULTS = {"classes": ["car", "cat"], "trained": JUDGEMENT, "untrained": None, "chance": JUDGEMENT}
+RESULTS: dict[str, JsonValue] = {
+    "classes": ["car", "cat"],
+    "trained": JUDGEMENT,
+    "untrained": None,
+    "chance": JUDGEMENT,
+}
 
 
 @pytest.fixture
@@ -61,7 +67,7 @@ def test_results_are_there_once_the_job_has_succeeded(api: httpx.Client, jobs: J
     early = api.get(f"/v1/jobs/{job_id}/results")
     assert early.status_code == 409
     assert "it is queued; ask again" in early.json()["detail"]
-    jobs.settle(start(jobs), Settlement.succeeded(dict(RESULTS)))
+    jobs.settle(start(jobs), Settlement.succeeded(RESULTS))
     answer = api.get(f"/v1/jobs/{job_id}/results")
     assert (answer.status_code, answer.json()) == (200, RESULTS)
 
@@ -80,7 +86,7 @@ def test_cancelling_is_idempotent_until_the_job_has_ended_otherwise(
     for _ in range(2):
         answer = api.post(f"/v1/jobs/{job_id}/cancel")
         assert (answer.status_code, answer.json()["state"], answer.json()["desired"]) == (202, "running", "cancel")
-    jobs.settle(claim, Settlement.succeeded(dict(RESULTS)))
+    jobs.settle(claim, Settlement.succeeded(RESULTS))
     late = api.post(f"/v1/jobs/{job_id}/cancel")
     assert late.status_code == 409
     assert "already succeeded" in late.json()["detail"]

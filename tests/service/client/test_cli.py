@@ -70,7 +70,7 @@ def test_validate_tells_of_steps_and_warnings(sdcn: Sdcn, client: SdcnClient) ->
 def test_watch_ends_with_the_results_and_zero(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
     job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
     jobs.attach_tracking(job.id, "run1")
-    jobs.settle(start(jobs), Settlement.succeeded(dict(RESULTS)))
+    jobs.settle(start(jobs), Settlement.succeeded(RESULTS))
     done = sdcn("watch", job.id)
     assert done.exit_code == 0
     assert "100%" in done.stdout
@@ -90,7 +90,7 @@ def test_watch_ends_with_the_failure_and_one(sdcn: Sdcn, client: SdcnClient, job
 
 def test_watch_as_json_prints_the_results_alone(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
     job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
-    jobs.settle(start(jobs), Settlement.succeeded(dict(RESULTS)))
+    jobs.settle(start(jobs), Settlement.succeeded(RESULTS))
     assert json.loads(sdcn("watch", job.id, "--json").stdout) == RESULTS
 
 

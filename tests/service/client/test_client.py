@@ -4,7 +4,7 @@ import pytest
 from service.client import ApiProblem, SdcnClient, ServerUnreachable
 from service.jobs.specs import TrainSpec
 from service.jobs.states import FailureReason, JobState
-from service.queue.records import Settlement
+from service.queue.records import Claim, Settlement
 from service.queue.repository import JobQueue
 from tests.service.api.test_jobs import RESULTS, start
 from tests.service.in_process import InProcess
@@ -15,7 +15,7 @@ TINY = TrainSpec(preset="tiny")
 def test_a_job_goes_in_and_its_results_come_out(client: SdcnClient, jobs: JobQueue) -> None:
     job = client.submit(TINY)
     assert (job.state, job.name) == (JobState.QUEUED, "tiny")
-    jobs.settle(start(jobs), Settlement.succeeded(dict(RESULTS)))
+    jobs.settle(start(jobs), Settlement.succeeded(RESULTS))
     assert client.get(job.id).state is JobState.SUCCEEDED
     assert client.results(job.id).trained.mean_corloc == 0.625
 
@@ -46,14 +46,15 @@ def test_cancelling_and_presets_come_through(client: SdcnClient) -> None:
 
 def test_watching_ends_with_the_job(client: SdcnClient, jobs: JobQueue) -> None:
     job = client.submit(TINY)
-    steps = iter(
-        [
-            lambda: jobs.start(claims.setdefault("it", jobs.claim("w", lease_s=30))),
-            lambda: jobs.settle(claims["it"], Settlement.failed(FailureReason.DIVERGED, "nan")),
-        ]
-    )
-    claims: dict = {}  # type: ignore[type-arg]
-    seen = [look.state for look in client.watch(job.id, sleep=lambda _: next(steps)())]
+    claims: list[Claim] = []
+
+    def work(_interval_s: float) -> None:
+        if claims:
+            jobs.settle(claims[0], Settlement.failed(FailureReason.DIVERGED, "nan"))
+        else:
+            claims.append(start(jobs))
+
+    seen = [look.state for look in client.watch(job.id, sleep=work)]
     assert seen == [JobState.QUEUED, JobState.RUNNING, JobState.FAILED]
 
 

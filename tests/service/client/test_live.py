@@ -23,7 +23,7 @@ def look(state: JobState, fraction: float | None = None, **more: object) -> JobR
             stage="loop", step=int(100 * fraction), stage_steps=100, fraction=fraction, eta_s=61, global_step=0,
             metrics={"rate/x": 1.0, **losses}, updated_at=NOW,
         )  # fmt: skip
-    fields = {
+    fields: dict[str, object] = {
         "id": "abc", "kind": "train", "name": None, "state": state, "desired": Desired.RUN, "priority": 0, "attempt": 1,
         "max_attempts": 3, "progress": progress, "failure": None, "config_digest": "d", "mlflow": None,
         "created_at": NOW, "updated_at": NOW, "available_at": NOW, "started_at": None, "ended_at": None,

@@ -90,12 +90,16 @@ def test_images_that_workers_cannot_share_evenly_are_refused_by_field() -> None:
 
 
 def test_images_of_a_stage_without_steps_need_not_be_shared() -> None:
-    overrides = {"schedule.images_per_step": 3, "schedule.backbone.steps": 0, "schedule.classifier.steps": 0}
-    TrainSpec(preset="tiny", overrides=dict(overrides), resources=Resources(num_workers=3)).resolve()
+    overrides: dict[str, JsonValue] = {
+        "schedule.images_per_step": 3,
+        "schedule.backbone.steps": 0,
+        "schedule.classifier.steps": 0,
+    }
+    TrainSpec(preset="tiny", overrides=overrides, resources=Resources(num_workers=3)).resolve()
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "1e999"])
-def test_numbers_that_are_none_are_refused(value: object) -> None:
+def test_numbers_that_are_none_are_refused(value: JsonValue) -> None:
     with pytest.raises(InvalidSpec):
         TrainSpec.model_construct(preset="tiny", overrides={"objective.tau_0": value}, experiment=None).resolve()
 
