@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -14,6 +14,9 @@ from workers.processes import MARK, SessionRecord, end_session
 log = structlog.get_logger()
 
 SESSION_KILL_TIMEOUT_S = 20.0
+
+SECRETS = ("SDCN_DATABASE_URL", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+"""what a child, which speaks to neither the queue nor MLflow, is not told"""
 
 
 class Child:
@@ -25,7 +28,6 @@ class Child:
         command: Sequence[str],
         *,
         mark: str,
-        environment: Mapping[str, str],
         stop_grace_s: float,
         interrupt_grace_s: float,
         monotonic: Callable[[], float] = time.monotonic,
@@ -42,7 +44,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **environment, MARK: mark, "PYTHONUNBUFFERED": "1"},
+                env=_environment(mark),
                 start_new_session=True,
             )
         try:
@@ -89,3 +91,8 @@ class Child:
         except subprocess.TimeoutExpired:
             return False
         return gone
+
+
+def _environment(mark: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in SECRETS}
+    return inherited | {MARK: mark, "PYTHONUNBUFFERED": "1"}

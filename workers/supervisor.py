@@ -188,7 +188,6 @@ class Supervisor:
             folder,
             self._command(folder.path, self._pid),
             mark=f"{claim.job_id}/{claim.attempt}",
-            environment={},
             stop_grace_s=self._settings.stop_grace_s,
             interrupt_grace_s=self._settings.interrupt_grace_s,
             monotonic=self._monotonic,

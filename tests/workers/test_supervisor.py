@@ -303,3 +303,15 @@ def test_private_scratch_is_gone_after_the_attempt(
 def test_a_home_given_relative_reaches_the_child_as_absolute(settings: WorkerSettings) -> None:
     assert RunFolder(Path("relative"), "job").path.is_absolute()
     assert settings.home.is_absolute()
+
+
+def test_a_child_is_not_told_the_workers_secrets(
+    worker: Worker, submit: Submit, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit()
+    monkeypatch.setenv("SDCN_DATABASE_URL", "postgresql://user:secret@host/queue")
+    monkeypatch.setenv("SDCN_LEFT_ALONE", "1")
+    worker(
+        "end(status='succeeded', results={'told': sorted(n for n in os.environ if n.startswith('SDCN_'))})"
+    ).run_once()
+    assert queue.get(job.job_id).results == {"told": ["SDCN_JOB_ATTEMPT", "SDCN_LEFT_ALONE"]}

@@ -18,7 +18,7 @@ def ray_environment(order: RayOrder, scratch: Path) -> Mapping[str, str]:
         "RAY_DEDUP_LOGS": "0",
         "RAY_COLOR_PREFIX": "0",  # its output goes to a file
         "RAY_DISABLE_IMPORT_WARNING": "1",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a worker without GPUs keeps what the operator made visible
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # a job that asked for no GPU sees none
         "RAY_CHDIR_TO_TRIAL_DIR": "0",
         "RAY_AUTH_MODE": order.auth_mode,  # never left to Ray: both sides must agree, and its default changes
         "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(REPORT_POLL_S),
