@@ -64,9 +64,8 @@ def match_detections(
         overlaps[classes[:, None] != annotation.classes[None, :]] = -1.0
         chosen = overlaps.argmax(axis=1)  # (M,)
         matched = overlaps.max(axis=1) > match_iou
-        on_difficult = annotation.difficult[chosen]
-        counted = ~(matched & on_difficult)
-        candidates = np.flatnonzero(matched & ~on_difficult)
+        counted = ~(matched & annotation.difficult[chosen])
+        candidates = np.flatnonzero(matched)
         _, first = np.unique(chosen[candidates], return_index=True)
         correct[candidates[first]] = True
     to_find = annotation.classes[~annotation.difficult]

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from sdcn_core.evaluation.overlaps import box_overlaps
 
+_BLOCK = 128
+"""So many of the best are compared all with all; they leave little of the rest, so N x N overlaps are not needed."""
+
 
 def non_maximum_suppression(
     boxes: NDArray[np.floating], scores: NDArray[np.floating], *, iou: float
@@ -19,10 +22,15 @@ def non_maximum_suppression(
     Returns:
         (K,) indices of the kept boxes, best first; empty for no boxes.
     """
-    order = np.argsort(-scores, kind="stable")
-    overlapping = box_overlaps(boxes[order], boxes[order]) >= iou  # (N, N), best first
-    alive = np.ones(len(order), dtype=bool)
-    for rank in range(len(order)):
-        if alive[rank]:
-            alive[rank + 1 :] &= ~overlapping[rank, rank + 1 :]
-    return order[alive].astype(np.int64)
+    left = np.argsort(-scores, kind="stable")
+    kept = [np.zeros(0, dtype=np.int64)]
+    while len(left) > 0:
+        block, left = left[:_BLOCK], left[_BLOCK:]
+        overlapping = box_overlaps(boxes[block], boxes[block]) >= iou
+        alive = np.ones(len(block), dtype=bool)
+        for rank in range(len(block)):
+            if alive[rank]:
+                alive[rank + 1 :] &= ~overlapping[rank, rank + 1 :]
+        kept.append(block[alive])
+        left = left[~(box_overlaps(boxes[block[alive]], boxes[left]) >= iou).any(axis=0)]
+    return np.concatenate(kept)

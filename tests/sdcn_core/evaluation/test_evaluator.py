@@ -73,8 +73,10 @@ def test_perfect_scores_have_full_marks_and_a_class_without_objects_none(split: 
 
 def test_the_ap_flavour_and_the_overlap_of_a_match_are_the_configuration_s(split: Split) -> None:
     scores = perfect_scores(split)
-    scores[0][:, 1] = [0.8, 0.5, 0.1]  # the dog second
-    assert verdict(split, scores)[0].ap[1] == pytest.approx(0.5)
+    scores[3][0, 0] = 0.05  # the fourth cat comes after eight false alarms
+    assert verdict(split, scores)[0].ap[0] == pytest.approx((8 + 3 * 4 / 12) / 11)
+    by_area = CONFIG.model_copy(update={"ap": "area"})
+    assert verdict(split, scores, by_area)[0].ap[0] == pytest.approx(3 / 4 + 1 / 4 * 4 / 12)
     larger = Split(split.annotated, {name: (BOXES * np.array([1, 1, 1, 1.1], np.float32)) for name in split.proposals})
     assert verdict(larger, perfect_scores(split))[0].ap[0] == 1.0
     assert verdict(larger, perfect_scores(split), CONFIG.model_copy(update={"match_iou": 0.95}))[0].ap[0] == 0.0

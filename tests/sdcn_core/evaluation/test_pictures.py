@@ -62,7 +62,7 @@ def test_boxes_that_leave_the_image_are_cut_and_do_not_touch_the_caption(tmp_pat
     page = page_with(tmp_path / "p.png", detections([[-20, -20, 200, 200]], [0.9], [1]))
     rows, columns = np.nonzero((page == dog).all(axis=2))
     assert columns.max() == 20 + 300 - 1
-    assert rows.max() < len(page) - 24
+    assert rows.max() == len(page) - 20 - 24 - 1, "margin and caption lie below"
 
 
 def test_images_without_objects_or_detections_are_drawn(tmp_path: Path) -> None:
