@@ -60,9 +60,10 @@ def test_small_large_and_thin_images_fill_a_tile(tmp_path: Path, size: tuple[int
 def test_boxes_that_leave_the_image_are_cut_and_do_not_touch_the_caption(tmp_path: Path) -> None:
     dog = class_colours(2)[1]
     page = page_with(tmp_path / "p.png", detections([[-20, -20, 200, 200]], [0.9], [1]))
+    right, bottom = 20 + 300 - 1, len(page) - 20 - 24 - 1  # margin and caption lie below
+    assert tuple(page[bottom, right]) == dog
     rows, columns = np.nonzero((page == dog).all(axis=2))
-    assert columns.max() == 20 + 300 - 1
-    assert rows.max() == len(page) - 20 - 24 - 1, "margin and caption lie below"
+    assert (rows.max(), columns.max()) == (bottom, right)
 
 
 def test_images_without_objects_or_detections_are_drawn(tmp_path: Path) -> None:
