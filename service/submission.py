@@ -67,7 +67,7 @@ def results(queue: JobQueue, job_id: str) -> dict[str, JsonValue]:
         ResultsNotReady: it has not succeeded; the message says where it is and what to do.
     """
     job = queue.get(job_id)
-    if job.state is JobState.SUCCEEDED and job.results is not None:
+    if job.results is not None:
         return job.results
     if job.state is JobState.FAILED and job.failure is not None:
         way_out = f"it failed ({job.failure.reason}): {job.failure.message}"

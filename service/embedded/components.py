@@ -142,10 +142,11 @@ def worker(layout: Layout) -> Component:
             SDCN_RAY_ADDRESS=record.ray_address,
             SDCN_RAY_AUTH_MODE="token",
             SDCN_MLFLOW_TRACKING_URI=record.mlflow_url,
+            SDCN_STOP_GRACE_S=os.environ.get("SDCN_STOP_GRACE_S", "25"),
         ),
         answers=lambda: True,  # it listens nowhere; that it lives is all there is to see
         needs=("api", "mlflow", "ray"),
-        stop_grace_s=45.0,  # it stops its training at a checkpoint
+        stop_grace_s=60.0,  # it has its training write a checkpoint, or interrupts it
     )
 
 

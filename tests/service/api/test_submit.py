@@ -41,7 +41,7 @@ def test_a_key_with_another_body_is_refused(api: httpx.Client) -> None:
     assert "new key" in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("key", [b"", b"x" * 256, b"caf\xe9", b"tab\there"])
+@pytest.mark.parametrize("key", [b"", b"x" * 256, b"\xe9t\xe9", b"tab\there"])
 def test_a_key_that_is_no_key_is_refused_by_name(api: httpx.Client, key: bytes) -> None:
     answer = api.post("/v1/jobs", json=TINY, headers={b"Idempotency-Key": key})
     assert answer.status_code == 422

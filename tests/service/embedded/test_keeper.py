@@ -116,6 +116,28 @@ def test_a_component_that_never_answers_is_given_up(tmp_path: Path) -> None:
         EmbeddedService(tmp_path, tell=lambda *_: None, recipe=recipe).__enter__()
 
 
+def test_a_sweep_finds_an_orphan_that_has_lost_its_mark_by_its_session() -> None:
+    bare = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], env={})"
+    code = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {bare!r}]); time.sleep(600)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, MARK: "orphan"}, start_new_session=True
+    ) as leader:
+        assert eventually(lambda: len(members(leader.pid)) == 2)  # the leader and the orphan; the one between has ended
+        assert sweep("orphan") == 2
+        assert members(leader.pid) == []
+
+
+def members(session: int) -> list[psutil.Process]:
+    return [process for process in psutil.process_iter() if in_session(process, session)]
+
+
+def in_session(process: psutil.Process, session: int) -> bool:
+    try:
+        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+    except (OSError, psutil.NoSuchProcess):
+        return False
+
+
 def test_a_sweep_ends_those_with_the_mark_and_no_others() -> None:
     ours = subprocess.Popen(
         [sys.executable, "-c", NESTING], env={**os.environ, MARK: "sweep-test"}, start_new_session=True
