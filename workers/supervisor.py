@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -31,6 +31,8 @@ from workers.spool import SpoolReader
 from workers.tracking.experiment_log import ExperimentLog
 
 log = structlog.get_logger()
+
+Written = TypeVar("Written")
 
 TICK_S = 0.1
 UNREACHABLE_PAUSE_S = 1.0
@@ -229,10 +231,10 @@ class Supervisor:
         self._until_reachable(lease, lambda: self._queue.begin_stopping(claim, note=why))
 
     def _settle(self, claim: Claim, lease: LeaseKeeper, settlement: Settlement) -> None:
-        self._until_reachable(lease, lambda: self._queue.settle(claim, settlement))
-        log.info("job.settled", to=settlement.state.value, reason=settlement.reason, message=settlement.message)
+        job = self._until_reachable(lease, lambda: self._queue.settle(claim, settlement))
+        log.info("job.settled", state=job.state.value, reason=settlement.reason, message=settlement.message)
 
-    def _until_reachable(self, lease: LeaseKeeper, write: Callable[[], object]) -> None:
+    def _until_reachable(self, lease: LeaseKeeper, write: Callable[[], Written]) -> Written:
         """Write to the queue, trying for as long as the lease lasts.
 
         Raises:
@@ -241,12 +243,10 @@ class Supervisor:
         while True:
             self._check(lease)
             try:
-                write()
+                return write()
             except DatabaseUnavailable as error:
                 log.warning("queue.unreachable", reason=str(error))
                 time.sleep(UNREACHABLE_PAUSE_S)
-            else:
-                return
 
     @staticmethod
     def _check(lease: LeaseKeeper) -> None:
