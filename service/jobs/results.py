@@ -16,7 +16,8 @@ class Judgement(BaseModel):
     mean_corloc: float = Field(ge=0, le=1)
     num_test_images: int = Field(ge=0)
     num_train_images: int = Field(ge=0)
-    seconds_per_image: float = Field(ge=0)
+    seconds_per_image: float | None = Field(ge=0)
+    """to score one test image; null: nothing was computed, as for chance"""
 
 
 class TrainResults(BaseModel):
