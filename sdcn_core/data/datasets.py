@@ -1,0 +1,75 @@
+"""From what an experiment names (a data source) to what training and evaluation read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, assert_never
+
+from sdcn_core.config.data import ScenesSource, VocSource
+from sdcn_core.data.image_set import AnnotatedSet, ImageSet
+from sdcn_core.data.scenes import SCENE_CLASSES, scenes_folder, write_scenes
+from sdcn_core.data.voc import VocFolder
+from sdcn_core.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class DataRoots:
+    """The two folders below which everything about data lies."""
+
+    data: Path
+    """data sets that somebody put there; never written"""
+    cache: Path
+    """what can be made again: generated scenes, proposals"""
+
+
+def prepare_source(source: ScenesSource | VocSource, roots: DataRoots, *, progress: Callable[[int, int], None]) -> None:
+    """Makes the source ready: generates scenes (once, atomically), checks that a VOC folder has its layout.
+
+    Args:
+        source: which data.
+        roots: where.
+        progress: called with (images done, images in all); an exception it raises leaves nothing behind.
+
+    Raises:
+        DatasetError: a folder is missing or cannot be written; the message names it.
+    """
+    match source:
+        case ScenesSource():
+            write_scenes(source, cache=roots.cache, progress=progress)
+        case VocSource():
+            _folder(source, roots)
+        case _:
+            assert_never(source)
+
+
+def open_train_set(source: ScenesSource | VocSource, roots: DataRoots, *, labels_from_difficult: bool) -> ImageSet:
+    """The training split with image labels; coordinates of boxes are not even read.
+
+    Raises:
+        DatasetError: a file is missing or broken, or a class has no training image; the message names it.
+    """
+    return _folder(source, roots).labelled_set(source.train_split, labels_from_difficult=labels_from_difficult)
+
+
+def open_annotated_set(
+    source: ScenesSource | VocSource, roots: DataRoots, *, role: Literal["train", "test"]
+) -> AnnotatedSet:
+    """A split with its ground truth: `test` to count AP, `train` to count CorLoc.
+
+    Raises:
+        DatasetError: a file is missing or broken; the message names it.
+    """
+    return _folder(source, roots).annotated_set(source.train_split if role == "train" else source.test_split)
+
+
+def _folder(source: ScenesSource | VocSource, roots: DataRoots) -> VocFolder:
+    match source:
+        case ScenesSource():
+            path = scenes_folder(source, cache=roots.cache)
+            if not path.is_dir():
+                raise DatasetError(f"the scenes in {path} are not generated yet: call prepare_source first")
+            return VocFolder.at(path, SCENE_CLASSES)
+        case VocSource():
+            return VocFolder.at(roots.data / source.path, source.classes)
+        case _:
+            assert_never(source)

@@ -1,0 +1,39 @@
+"""What is known of a data set: for training image labels alone, for evaluation also what stands where."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sdcn_core.structures.annotation import Annotation
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image and its labels; there is no field for a box that somebody drew."""
+
+    image_id: str
+    path: Path
+    height: int
+    """px"""
+    width: int
+    """px"""
+    labels: tuple[int, ...]
+    """indices of the classes present, ascending, each once; may be empty"""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one split, in the order of its list: all that training sees of a data set."""
+
+    name: str
+    """the split"""
+    classes: tuple[str, ...]
+    """class index -> name"""
+    records: tuple[ImageRecord, ...]
+
+
+@dataclass(frozen=True)
+class AnnotatedSet:
+    """A split with its ground truth, for evaluation only; annotations[i] belongs to image_set.records[i]."""
+
+    image_set: ImageSet
+    annotations: tuple[Annotation, ...]

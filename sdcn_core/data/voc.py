@@ -1,0 +1,195 @@
+"""A folder in Pascal VOC layout: JPEGImages, Annotations, ImageSets/Main/<split>.txt and, maybe, classes.txt."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from sdcn_core.config.data import Name
+from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet
+from sdcn_core.data.images import image_size
+from sdcn_core.data.voc_annotations import LocatedObject, NamedObject, read_located_objects, read_named_objects
+from sdcn_core.errors import DatasetError
+from sdcn_core.structures.annotation import Annotation
+
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+MAX_LIST_BYTES = 64 * 2**20
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+_IMAGE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
+
+
+@dataclass(frozen=True)
+class VocFolder:
+    """A data set on disk, found to have the layout; its files are read when a split is opened."""
+
+    path: Path
+    classes: tuple[str, ...]
+    """class index -> name; objects of other names are ignored"""
+
+    @classmethod
+    def at(cls, path: Path, classes: Sequence[str] | None) -> "VocFolder":
+        """The data set at `path`.
+
+        Args:
+            path: the folder that holds JPEGImages.
+            classes: names in order; None: the lines of classes.txt where it exists, else the twenty VOC classes.
+
+        Raises:
+            DatasetError: a folder of the layout is missing; class names are none, repeated, or not fit for file names.
+        """
+        for folder in (".", "JPEGImages", "Annotations", "ImageSets/Main"):
+            if not (path / folder).is_dir():
+                raise DatasetError(
+                    f"data set folder {path / folder} does not exist: a Pascal VOC folder holds JPEGImages, Annotations"
+                    " and ImageSets/Main; check data.source.path and the service's data root"
+                )
+        return cls(path, _checked_classes(path, classes))
+
+    def labelled_set(self, split: str, *, labels_from_difficult: bool) -> ImageSet:
+        """A split for training: image labels from the names in the annotations, no coordinate is read.
+
+        Raises:
+            DatasetError: a file is missing or broken, or a class has no image in the split; the message names it.
+        """
+        records = []
+        names_seen: set[str] = set()
+        for image_id in self.image_ids(split):
+            path, height, width = self._image(image_id)
+            objects = read_named_objects(self._annotation_path(image_id), height=height, width=width)
+            names_seen.update(found.name for found in objects)
+            labels = self._labels(objects, labels_from_difficult)
+            records.append(ImageRecord(image_id, path, height, width, labels))
+        image_set = ImageSet(split, self.classes, tuple(records))
+        self._refuse_absent_classes(image_set, names_seen)
+        return image_set
+
+    def annotated_set(self, split: str) -> AnnotatedSet:
+        """A split for evaluation: every object of our classes with box and flag; labels from those not difficult.
+
+        Raises:
+            DatasetError: a file is missing or broken, or a box cannot be; the message names it.
+        """
+        records, annotations = [], []
+        for image_id in self.image_ids(split):
+            path, height, width = self._image(image_id)
+            objects = read_located_objects(self._annotation_path(image_id), height=height, width=width)
+            records.append(ImageRecord(image_id, path, height, width, self._labels(objects, False)))
+            annotations.append(self._annotation(image_id, objects))
+        return AnnotatedSet(ImageSet(split, self.classes, tuple(records)), tuple(annotations))
+
+    def image_ids(self, split: str) -> tuple[str, ...]:
+        """The ids in ImageSets/Main/<split>.txt, in file order.
+
+        Raises:
+            DatasetError: no such list (the message says which there are), an empty one, no id on a line, an id twice.
+        """
+        path = self.path / "ImageSets" / "Main" / f"{split}.txt"
+        if not path.is_file():
+            present = ", ".join(self._splits()) or "none"
+            raise DatasetError(
+                f"split list {path} does not exist: name a split that is there ({present}) or write the list"
+            )
+        first_lines: dict[str, int] = {}
+        for number, line in enumerate(_lines(path), start=1):
+            if line and not _IMAGE_ID.fullmatch(line):
+                raise DatasetError(
+                    f"split list {path}, line {number}: {line[:80]!r} is no image id; write one id a line"
+                )
+            if line in first_lines:
+                raise DatasetError(
+                    f"split list {path}: {line!r} is on lines {first_lines[line]} and {number}; remove one"
+                )
+            if line:
+                first_lines[line] = number
+        if not first_lines:
+            raise DatasetError(f"split list {path} is empty: write one image id a line")
+        return tuple(first_lines)
+
+    def _splits(self) -> list[str]:
+        lists = sorted((self.path / "ImageSets" / "Main").glob("*.txt"))
+        of_one_class = tuple(f"{name}_" for name in {*self.classes, *VOC_CLASSES})
+        return [path.stem for path in lists if not path.stem.startswith(of_one_class)]
+
+    def _image(self, image_id: str) -> tuple[Path, int, int]:
+        """Path, height and width, px."""
+        stem = self.path / "JPEGImages" / image_id
+        candidates = (stem.with_name(image_id + suffix) for suffix in _IMAGE_SUFFIXES)
+        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if path is None:
+            raise DatasetError(
+                f"image {stem}.jpg (or .png) does not exist, but a split lists it: put it there or take {image_id!r}"
+                " off the list"
+            )
+        return path, *image_size(path)
+
+    def _annotation_path(self, image_id: str) -> Path:
+        return self.path / "Annotations" / f"{image_id}.xml"
+
+    def _labels(self, objects: Iterable[NamedObject | LocatedObject], labels_from_difficult: bool) -> tuple[int, ...]:
+        names = {found.name for found in objects if labels_from_difficult or not found.difficult}
+        return tuple(index for index, name in enumerate(self.classes) if name in names)
+
+    def _annotation(self, image_id: str, objects: Iterable[LocatedObject]) -> Annotation:
+        ours = [found for found in objects if found.name in self.classes]
+        return Annotation(
+            image_id,
+            boxes=np.array([found.box for found in ours], np.float32).reshape(-1, 4),
+            classes=np.array([self.classes.index(found.name) for found in ours], np.int64),
+            difficult=np.array([found.difficult for found in ours], np.bool_),
+        )
+
+    def _refuse_absent_classes(self, image_set: ImageSet, names_seen: set[str]) -> None:
+        present = {label for record in image_set.records for label in record.labels}
+        for index, name in enumerate(self.classes):
+            if index in present:
+                continue
+            if name in names_seen:
+                found = "all its objects there are marked difficult; set data.labels_from_difficult"
+            else:
+                found = f"the names there are {_some(names_seen)}; correct data.source.classes or classes.txt"
+            raise DatasetError(
+                f"class {name!r} has no image in split {image_set.name!r} of {self.path}: {found}, or add images"
+            )
+
+
+def _checked_classes(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
+    listing = folder / "classes.txt"
+    if classes is not None:
+        source, names = f"data.source.classes (for {folder})", tuple(classes)
+    elif listing.is_file():
+        source, names = f"class list {listing}", tuple(line for line in _lines(listing) if line)
+    else:
+        return VOC_CLASSES
+    if not names:
+        raise DatasetError(f"{source} is empty: name at least one class")
+    for name in names:
+        try:
+            TypeAdapter(Name).validate_python(name)
+        except ValidationError as error:
+            raise DatasetError(
+                f"{source}: {name[:80]!r} cannot name a class; use letters, digits, '_', '.', '-', at most 64"
+            ) from error
+        if names.count(name) > 1:
+            raise DatasetError(f"{source} has {name!r} more than once: name each class once")
+    return names
+
+
+def _lines(path: Path) -> list[str]:
+    """Stripped lines, empty ones at the end dropped."""
+    try:
+        if path.stat().st_size > MAX_LIST_BYTES:
+            raise DatasetError(f"list {path} has more than {MAX_LIST_BYTES >> 20} MiB: split it")
+        return [line.strip() for line in path.read_text("utf-8").rstrip().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"list {path} cannot be read ({error}): write it as UTF-8 text") from error
+
+
+def _some(names: set[str]) -> str:
+    shown = sorted(names)[:10]
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") if shown else "none"
