@@ -33,7 +33,8 @@ def run_demo(home: Path, preset: str, console: Console) -> int:
                 announcer.rest()
                 announcer.quiet = True
                 job = client.submit(TrainSpec(preset=preset))
-                console.print(f"job {job.id} was posted to {service.record.url}/v1/jobs; training takes some minutes")
+                posted = f"job {job.id} was posted to {service.record.url}/v1/jobs; training takes some minutes"
+                console.print(posted, soft_wrap=True)
                 job = watch_live(client.watch(job.id, interval_s=0.5), console)
                 code = _tell(job, client, home, console)
                 announcer.quiet = False

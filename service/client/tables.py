@@ -27,12 +27,14 @@ def results_table(results: TrainResults) -> Table:
     """AP and CorLoc of each class and their means in percent, beside the untrained network and chance."""
     judged = [("trained", results.trained), ("untrained", results.untrained), ("chance", results.chance)]
     columns = [(name, judgement) for name, judgement in judged if judgement is not None]
-    counts = f"{results.trained.num_test_images} test images, {results.trained.num_train_images} training images"
-    table = Table(title=f"AP on {counts.replace(', ', '; CorLoc on ')} (%)", title_justify="left")
+    test, train = results.trained.num_test_images, results.trained.num_train_images
+    title = f"AP on {test} test images, CorLoc on {train} training images, in percent"
+    table = Table(title=title, title_justify="left")
     table.add_column("class")
     for measure in ("AP", "CorLoc"):
         for name, _ in columns:
-            table.add_column(f"{measure} {name}", justify="right", style="bold" if name == "trained" else None)
+            trained = name == "trained"
+            table.add_column(measure if trained else name, justify="right", style="bold" if trained else None)
     for label in results.classes:
         ap = [_percent(judgement.ap.get(label)) for _, judgement in columns]
         corloc = [_percent(judgement.corloc.get(label)) for _, judgement in columns]

@@ -48,7 +48,7 @@ class Layout:
 
     @classmethod
     def choose(cls, home: Path, embedded_id: str, ray_folder: str) -> "Layout":
-        return cls(home, embedded_id, ray_folder, *free_ports((8000, 5000, 6379, 8265, 0, 0)))
+        return cls(home, embedded_id, ray_folder, *free_ports((8000, 5000, 0, 8265, 0, 0)))
 
     def record(self) -> ServiceRecord:
         return ServiceRecord(
@@ -118,6 +118,7 @@ def ray(layout: Layout) -> Component:
     Ray's own server listens on every interface, whatever address it is given; the token keeps others out.
     """
     record = layout.record()
+    token = ray_token(layout.home).read_text()
     return Component(
         name="ray",
         command=(
@@ -129,7 +130,7 @@ def ray(layout: Layout) -> Component:
             *("--temp-dir", layout.ray_folder, "--object-store-memory", str(OBJECT_STORE_BYTES)),
         ),
         environment=layout.environment(),
-        answers=lambda: accepts(layout.ray) and answers_http(f"{record.ray_dashboard_url}/api/version"),
+        answers=lambda: accepts(layout.ray) and answers_http(f"{record.ray_dashboard_url}/api/version", token=token),
     )
 
 
@@ -154,13 +155,14 @@ _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """loopback is never reached through a proxy, whatever the environment says"""
 
 
-def answers_http(url: str) -> bool:
-    """Whether a server answers; a refusal for want of a token is an answer."""
+def answers_http(url: str, *, token: str | None = None) -> bool:
+    """Whether a server answers well; to the token, if one is given: somebody else's server would not know it."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
-        with _DIRECT.open(url, timeout=2.0) as response:
-            return bool(response.status < 500)
+        with _DIRECT.open(urllib.request.Request(url, headers=headers), timeout=2.0) as response:
+            return bool(response.status == 200)
     except urllib.error.HTTPError as refusal:
         refusal.close()
-        return refusal.code < 500
+        return False
     except (OSError, ValueError):
         return False

@@ -22,7 +22,7 @@ def _bound(port: int) -> socket.socket:
         held = socket.socket()
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            held.bind((LOOPBACK, candidate))
+            held.bind(("", candidate))  # free on every address: Ray listens on all
         except OSError:
             held.close()
         else:
