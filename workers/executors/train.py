@@ -10,6 +10,7 @@ from pathlib import Path
 from sdcn_core.config.data import DataConfig
 from sdcn_core.data.datasets import DataRoots, open_annotated_set, open_train_set, prepare_source
 from sdcn_core.data.proposals import compute_proposals
+from sdcn_core.errors import DatasetError
 from sdcn_core.training.plan import DATA_SHARE, check_world_size
 from sdcn_core.training.progress import Stage
 from service.jobs.results import TrainResults
@@ -62,11 +63,14 @@ def prepare_data(context: JobContext, data: DataConfig) -> None:
     report = DataProgress(context, parts=3)
 
     prepare_source(data.source, roots, progress=report.part("making the data set ready"))
-    splits = {
-        "training": open_train_set(data.source, roots, labels_from_difficult=data.labels_from_difficult),
-        "test": open_annotated_set(data.source, roots, role="test").image_set,
-    }
-    for name, images in splits.items():
+    train_set = open_train_set(data.source, roots, labels_from_difficult=data.labels_from_difficult)
+    test_set = open_annotated_set(data.source, roots, role="test")
+    if all(annotation.difficult.all() for annotation in test_set.annotations):
+        raise DatasetError(
+            f"data.source.test_split {data.source.test_split!r} has no object that counts, so nothing could be judged:"
+            " name a split with objects that are not marked difficult"
+        )
+    for name, images in {"training": train_set, "test": test_set.image_set}.items():
         progress = report.part(f"computing proposals of the {name} images")
         compute_proposals(images, data.proposals, cache=roots.cache, processes=processes, progress=progress)
 

@@ -31,7 +31,8 @@ class LoopOrder(BaseModel):
 
 def train_loop_per_worker(config: dict[str, Any]) -> None:
     """One rank of the training, from the last checkpoint where there is one; rank 0 leaves its findings in a file."""
-    logging.getLogger("ray.train").setLevel(logging.WARNING)  # at INFO it prints every report whole
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_no_report)
     order = LoopOrder.model_validate(config)
     attempt = order.attempt
     torch.set_num_threads(order.cpus)
@@ -55,3 +56,8 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
         )
     if ranks.is_first:
         write_atomically(folder.findings, json.dumps(outcome.results))
+
+
+def _is_no_report(record: logging.LogRecord) -> bool:
+    """Ray prints every report whole, under a logger that is named after a file and not by its settings."""
+    return not record.msg.startswith("Reporting training result") if isinstance(record.msg, str) else True
