@@ -89,7 +89,7 @@ def _parse(path: Path) -> Element:
             f"annotation {path} has more than {MAX_FILE_BYTES >> 20} MiB: that is no VOC annotation; replace it"
         )
     try:
-        root: Element = ElementTree.fromstring(text, forbid_dtd=True)
+        root: Element = ElementTree.fromstring(text)
     except (ParseError, ValueError, LookupError) as error:  # defusedxml's refusals are ValueErrors
         reason = str(error) or type(error).__name__
         raise DatasetError(f"annotation {path} is no well-formed XML ({reason}): correct or replace it") from error

@@ -44,6 +44,7 @@ def test_an_exif_rotation_is_ignored_so_that_pixels_and_header_agree(tmp_path: P
     segment = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
     (tmp_path / "turned.jpg").write_bytes(encoded[:2] + segment + encoded[2:])
     turned = cv2.imread(str(tmp_path / "turned.jpg"))
+    assert turned is not None
     assert turned.shape[:2] == (37, 21), "the test's own rotation tag must be one that OpenCV obeys"
     assert read_image(tmp_path / "turned.jpg").shape[:2] == (21, 37)
 

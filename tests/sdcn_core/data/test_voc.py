@@ -202,7 +202,7 @@ def test_a_box_that_sticks_out_by_a_pixel_is_cut_at_the_edge(tmp_path: Path) -> 
 
 def test_a_class_without_a_training_image_is_named_with_the_names_that_are_there(tmp_path: Path) -> None:
     folder = write_voc(tmp_path, {"a": [CAT], "b": [an_object("horse")]})
-    with pytest.raises(DatasetError, match="class 'dog' has no image in split 'trainval'.*there are cat, horse"):
+    with pytest.raises(DatasetError, match=r"class 'dog' has no image in split 'trainval'.*there are cat, horse"):
         train(folder)
     assert annotated(folder).image_set.classes == ("cat", "dog")
 
@@ -210,7 +210,7 @@ def test_a_class_without_a_training_image_is_named_with_the_names_that_are_there
 def test_a_class_with_difficult_training_objects_only_is_told_the_setting(tmp_path: Path) -> None:
     hard = an_object("dog", difficult="<difficult>1</difficult>")
     folder = write_voc(tmp_path, {"a": [CAT], "b": [hard]})
-    with pytest.raises(DatasetError, match="class 'dog' .*labels_from_difficult"):
+    with pytest.raises(DatasetError, match=r"class 'dog' .*labels_from_difficult"):
         train(folder)
 
 
