@@ -85,6 +85,8 @@ class Settlement:
     reason: FailureReason | None = None
     message: str | None = None
     results: dict[str, JsonValue] | None = None
+    counted: bool = True
+    """whether a retry uses up one of the job's attempts"""
 
     @classmethod
     def succeeded(cls, results: dict[str, JsonValue]) -> Self:
@@ -110,6 +112,11 @@ class Settlement:
         if not reason.is_retryable:
             raise ValueError(f"{reason} is not retryable: settle the job as failed")
         return cls(JobState.RETRY_WAIT, reason, message)
+
+    @classmethod
+    def released(cls, message: str) -> Self:
+        """The worker gives the job back unharmed, as it is shut down: due again at once, and at no cost of attempts."""
+        return cls(JobState.RETRY_WAIT, FailureReason.INFRASTRUCTURE, message, counted=False)
 
 
 @dataclass(frozen=True)

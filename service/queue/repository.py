@@ -313,6 +313,9 @@ class JobQueue:
             if row.desired == Desired.CANCEL:
                 target, reason = JobState.CANCELLED, FailureReason.USER
                 message = f"cancelled on request; {message}"
+            elif not settlement.counted:
+                row.available_at = now
+                row.max_attempts += 1
             elif decision.again:
                 row.available_at = now + _ms(decision.delay_s)
             else:

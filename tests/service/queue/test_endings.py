@@ -81,6 +81,22 @@ def test_a_retry_waits_longer_each_time_and_then_fails(queue: JobQueue, job: Job
     ]
 
 
+def test_a_job_that_is_given_back_is_due_at_once_and_costs_no_attempt(queue: JobQueue, spec: TrainSpec) -> None:
+    job = enqueue(queue, spec.model_copy(update={"max_attempts": 1}))
+    for attempt in (1, 2, 3):
+        claim = claimed(queue)
+        assert claim.attempt == attempt
+        assert queue.settle(claim, Settlement.released("shut down")).state is JobState.RETRY_WAIT
+    queue.settle(claimed(queue), Settlement.retry(FailureReason.INFRASTRUCTURE, "disk"))
+    assert queue.get(job.job_id).state is JobState.FAILED
+
+
+def test_a_job_given_back_after_a_wish_to_cancel_is_cancelled(queue: JobQueue, job: Job) -> None:
+    claim = claimed(queue)
+    queue.request_cancel(job.job_id)
+    assert queue.settle(claim, Settlement.released("shut down")).state is JobState.CANCELLED
+
+
 def test_a_new_attempt_forgets_the_failure_of_the_last(queue: JobQueue, job: Job, clock: FakeClock) -> None:
     assert queue.settle(claimed(queue), Settlement.retry(FailureReason.INFRASTRUCTURE, "disk")).failure is not None
     clock.advance(60)

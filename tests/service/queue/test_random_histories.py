@@ -25,6 +25,7 @@ SETTLEMENTS = (
     Settlement.failed(FailureReason.DIVERGED, "nan"),
     Settlement.cancelled(),
     Settlement.retry(FailureReason.INFRASTRUCTURE, "disk"),
+    Settlement.released("shut down"),
 )
 LEASE_S = 30
 
