@@ -26,6 +26,8 @@ from sdcn_core.structures.sample import Batch
 
 STEPS_READ_AHEAD = 3
 IMAGE_CACHE_BYTES = 512 * 2**20
+_PASS_ORDER, _SAMPLE = 0, 1
+"""first word of a seed, so that an order and a sample never draw the same numbers"""
 
 
 class TrainingBatches:
@@ -103,7 +105,7 @@ class TrainingBatches:
         number = step * self._images_per_step + position
         of_pass, place = divmod(number, len(self._image_set.records))
         record = self._image_set.records[self._pass_order(stream, of_pass)[place]]
-        draw = np.random.default_rng([self._seed, crc32(stream.encode()), step, position])
+        draw = np.random.default_rng([_SAMPLE, self._seed, crc32(stream.encode()), step, position])
         image = self._images.read(record.path)
         boxes = np.zeros((0, 4), np.float32) if self._proposals is None else self._proposals[record.image_id]
         config = self._config
@@ -122,7 +124,7 @@ class TrainingBatches:
         return _Sample(record, image, boxes)
 
     def _draw_pass_order(self, stream: str, of_pass: int) -> NDArray[np.int64]:
-        draw = np.random.default_rng([self._seed, crc32(stream.encode()), 2**32 + of_pass])
+        draw = np.random.default_rng([_PASS_ORDER, self._seed, crc32(stream.encode()), of_pass])
         return draw.permutation(len(self._image_set.records))
 
     def _collate(self, samples: list["_Sample"]) -> Batch:

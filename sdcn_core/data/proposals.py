@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sdcn_core.config.data import ProposalConfig
 from sdcn_core.data.image_set import ImageRecord, ImageSet
 from sdcn_core.data.images import read_image_bytes
-from sdcn_core.data.selective_search import search_file
+from sdcn_core.data.selective_search import begin_process, search_file
 from sdcn_core.errors import DatasetError
 
 Boxes = NDArray[np.float32]
@@ -97,7 +97,9 @@ def _searches(
         yield ((record, kept, search_file(record.path, **settings)) for record, kept in missing)  # type: ignore[arg-type]
         return
     # Spawned, not forked: this process may hold torch's and gRPC's threads.
-    pool = ProcessPoolExecutor(min(processes, len(missing)), mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        min(processes, len(missing)), mp_context=multiprocessing.get_context("spawn"), initializer=begin_process
+    )
     try:
         futures = {pool.submit(search_file, record.path, **settings): (record, kept) for record, kept in missing}  # type: ignore[arg-type]
         yield ((*futures[done], done.result()) for done in as_completed(futures))
@@ -108,7 +110,8 @@ def _searches(
 def _read(path: Path) -> Boxes | None:
     """The cached boxes; None where there are none, or the file is damaged."""
     try:
-        boxes = np.load(path, allow_pickle=False)
+        with path.open("rb") as file:
+            boxes = np.lib.format.read_array(file, allow_pickle=False)  # np.load would open archives and pickles too
     except (OSError, ValueError, EOFError):
         return None
     is_sound = boxes.ndim == 2 and boxes.shape[1] == 4 and len(boxes) and boxes.dtype == np.float32

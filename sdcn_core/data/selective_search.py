@@ -3,7 +3,12 @@ else.
 """
 
 import ctypes
+import multiprocessing
+import os
+import signal
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
@@ -42,6 +47,19 @@ def search_file(path: Path, *, mode: str, max_side_px: int | None, min_side_px: 
     boxes = boxes[(sides > 0).all(axis=1) & (sides >= min_side_px).all(axis=1)]
     first = np.sort(np.unique(boxes, axis=0, return_index=True)[1]) if len(boxes) else np.zeros(0, np.int64)
     return boxes[first][:limit]
+
+
+def begin_process() -> None:
+    """What a search process does first: leave Ctrl-C to the process that started it, and never outlive that one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])  # returns when the parent is gone, killed too; without it an idle process would wait for ever
+    os._exit(1)
 
 
 def _search(bgr: NDArray[np.uint8], mode: str) -> Boxes:
