@@ -3,7 +3,8 @@
 from typing import Literal
 
 from torch import Tensor
-from torch.nn import functional as F
+
+from sdcn_core.losses.cross_entropy import probability_cross_entropy
 
 
 def mil_loss(scores: Tensor, image_labels: Tensor, *, eps: float, reduction: Literal["mean", "sum"]) -> Tensor:
@@ -19,5 +20,5 @@ def mil_loss(scores: Tensor, image_labels: Tensor, *, eps: float, reduction: Lit
     Returns:
         () >= 0.
     """
-    presence = scores.sum(dim=0).clamp(eps, 1 - eps)  # (C,)
-    return F.binary_cross_entropy(presence, image_labels, reduction=reduction)
+    losses = probability_cross_entropy(scores.sum(dim=0), image_labels, eps=eps)  # (C,)
+    return losses.mean() if reduction == "mean" else losses.sum()

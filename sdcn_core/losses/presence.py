@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from sdcn_core.losses.cross_entropy import probability_cross_entropy
 
 
 def mask_presence_loss(maps: Tensor, image_labels: Tensor, *, fraction: float, eps: float) -> Tensor:
@@ -21,6 +22,6 @@ def mask_presence_loss(maps: Tensor, image_labels: Tensor, *, fraction: float, e
     """
     pixels = maps.flatten(1)  # (C+1, h*w)
     strongest = max(1, round(fraction * pixels.shape[1]))
-    presence = pixels.topk(strongest, dim=1, sorted=False).values.mean(dim=1).clamp(eps, 1 - eps)  # (C+1,)
+    presence = pixels.topk(strongest, dim=1, sorted=False).values.mean(dim=1)  # (C+1,)
     labels = torch.cat([image_labels, image_labels.new_ones(1)])
-    return F.binary_cross_entropy(presence, labels, reduction="sum")
+    return probability_cross_entropy(presence, labels, eps=eps).sum()
