@@ -128,6 +128,6 @@ def test_no_history_breaks_a_promise(sqlite_template: Path, spec: TrainSpec, mon
     monkeypatch.setattr("service.queue.repository.secrets.token_hex", lambda _: f"{next(numbers):012x}")
     machine = type("Machine", (History,), {"template": sqlite_template, "spec": spec})
     few = settings(
-        max_examples=60, stateful_step_count=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=30, stateful_step_count=25, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     run_state_machine_as_test(machine, settings=few)
