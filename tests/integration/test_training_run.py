@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ from workers.tracking.mlflow_log import MlflowLog
 
 pytestmark = pytest.mark.integration
 
-MANY_STEPS = {"schedule.loop_steps": 60, "schedule.report_every_steps": 1, "schedule.checkpoint_every_steps": 5}
+MANY_STEPS = {"schedule.loop_steps": 40, "schedule.report_every_steps": 1, "schedule.checkpoint_every_steps": 5}
 """of a run that is disturbed, so that it is not over before it is"""
 
 
@@ -164,6 +165,34 @@ def test_a_rank_killed_midway_costs_an_attempt_and_no_more(service: Service) -> 
     assert left_of(job) == []
 
 
+def test_a_worker_killed_midway_is_followed_by_another_that_cleans_up_and_goes_on(service: Service) -> None:
+    job = service.submit(overrides=MANY_STEPS)
+    first = start_worker(service)
+    sessions = []
+
+    def kill(folder: AttemptFolder) -> None:
+        session = folder.read_session()
+        assert session is not None
+        sessions.append(session)
+        first.kill()
+        first.wait()
+
+    service.when_training(job, kill).join()
+    second = start_worker(service)
+    try:
+        wait_until(lambda: service.queue.get(job.job_id).state.is_terminal, timeout_s=240)
+        ended = service.queue.get(job.job_id)
+        assert ended.state is JobState.SUCCEEDED, ended.failure
+        assert ended.attempts[0].message is not None
+        assert "stopped renewing its lease" in ended.attempts[0].message
+        assert ended.attempts[1].resumed_from_step is not None
+        assert members(sessions[0]) == []
+        assert left_of(job) == []
+    finally:
+        second.terminate()
+        assert second.wait(timeout=60) == 0
+
+
 def test_a_missing_data_set_fails_with_a_sentence_and_starts_no_cluster(service: Service) -> None:
     job = service.submit(overrides={"data.source": {"kind": "voc", "path": "not/there"}})
     ended = service.work_off(job)
@@ -180,6 +209,12 @@ def test_a_job_larger_than_the_machine_is_refused_not_awaited(service: Service) 
     assert ended.state is JobState.FAILED
     assert ended.failure is not None
     assert "do not fit into the cluster" in ended.failure.message
+
+
+def start_worker(service: Service) -> "subprocess.Popen[bytes]":
+    """A worker as a process of its own, with a lease that runs out soon."""
+    environment = {"SDCN_HOME": str(service.settings.home), "SDCN_LEASE_S": "5", "SDCN_HEARTBEAT_INTERVAL_S": "1"}
+    return subprocess.Popen([sys.executable, "-m", "workers"], env={**os.environ, **environment})
 
 
 def _training_processes(session: SessionRecord) -> list[psutil.Process]:
