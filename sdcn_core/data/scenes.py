@@ -21,7 +21,7 @@ from sdcn_core.errors import DatasetError
 
 __all__ = ["SCENE_CLASSES", "scenes_folder", "write_scenes"]
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """raised with every change of what is drawn, so that no cache holds yesterday's scenes"""
 
 
@@ -71,15 +71,18 @@ def write_scenes(source: ScenesSource, *, cache: Path, progress: Callable[[int, 
 
 def _write(source: ScenesSource, sizes: dict[str, int], folder: Path, progress: Callable[[int, int], None]) -> None:
     done, total = 0, sum(sizes.values())
+    splits: dict[str, dict[str, tuple[SceneObject, ...]]] = {}
     for split_number, (split, size) in enumerate(sizes.items()):
-        objects: dict[str, tuple[SceneObject, ...]] = {}
+        splits[split] = {}
         for index in range(size):
             draw = np.random.default_rng([source.seed, split_number, index])
             scene = draw_scene(draw, source.layout, source.image_size_px, wanted_class=index % len(SCENE_CLASSES))
             image_id = f"{split}_{index:06d}"
             write_scene(folder, image_id, scene, SCENE_CLASSES)
-            objects[image_id] = scene.objects
+            splits[split][image_id] = scene.objects
             done += 1
             progress(done, total)
+    splits["trainval"] = splits["train"] | splits["val"]
+    for split, objects in splits.items():
         write_lists(folder, split, objects, SCENE_CLASSES)
     (folder / "classes.txt").write_text("\n".join(SCENE_CLASSES) + "\n")
