@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from service.api import health, jobs, presets
 from service.api.body_limit import BodyLimit
@@ -30,13 +31,14 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         yield
         engine.dispose()
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its /docs brings Swagger's files along, so that it shows without internet too
+        docs_url="/docs",
+        redoc_url=None,
         title="SDCN",
         version="1",
         summary="Weakly supervised object detection as a service: SDCN trained from image labels",
         lifespan=lifespan,
         redirect_slashes=False,
-        redoc_url=None,
     )
     app.state.settings = settings
     app.state.queue = JobQueue(engine)

@@ -33,7 +33,7 @@ def settlement_of(
     if cancelling:
         return Settlement.cancelled()
     if draining:
-        return Settlement.retry(FailureReason.INFRASTRUCTURE, "the worker was shut down; the job goes on elsewhere")
+        return Settlement.released("the worker was shut down; the job goes on elsewhere")
     if memory_kills > 0:
         return Settlement.failed(FailureReason.OUT_OF_MEMORY, OUT_OF_MEMORY)
     match outcome:

@@ -1,3 +1,5 @@
+import re
+
 """Every error is a problem document that names what is wrong, and none shows the inside."""
 
 import json
@@ -138,4 +140,12 @@ def test_openapi_describes_errors_as_problems(api: httpx.Client, app: FastAPI) -
                 if status == "default" or status >= "400":
                     assert list(answer["content"]) == ["application/problem+json"]
     assert "HTTPValidationError" not in document["components"]["schemas"]
-    assert api.get("/docs").status_code == 200
+
+
+def test_the_documentation_page_needs_nothing_from_elsewhere(api: httpx.Client) -> None:
+    page = api.get("/docs")
+    assert page.status_code == 200
+    assert "https://" not in page.text
+    files = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert files
+    assert {api.get(file).status_code for file in files} == {200}
