@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
@@ -146,29 +147,34 @@ def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
 
 
 PARENT = """
-import multiprocessing, os, sys
-from concurrent.futures import ProcessPoolExecutor
-from sdcn_core.data.selective_search import begin_process
+import multiprocessing, sys
+from pathlib import Path
+from tests.sdcn_core.data.test_proposals import images
+from sdcn_core.config.data import ProposalConfig
+from sdcn_core.data.proposals import compute_proposals
+
+def stay(done, total):
+    if done:
+        print(multiprocessing.active_children()[0].pid, flush=True)
+        sys.stdin.read()
+
 if __name__ == "__main__":
-    pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=begin_process)
-    print(pool.submit(os.getpid).result(), flush=True)
-    sys.stdin.read()
+    here = Path(sys.argv[1])
+    compute_proposals(images(here, 3), ProposalConfig(), cache=here / "cache", processes=2, progress=stay)
 """
 
 
 def test_a_search_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     (tmp_path / "parent.py").write_text(PARENT)
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    parent = subprocess.Popen(
-        [sys.executable, str(tmp_path / "parent.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-    )
-    with parent:
+    command = [sys.executable, str(tmp_path / "parent.py"), str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as parent:
         assert parent.stdout is not None
         child = os.pidfd_open(int(parent.stdout.readline()))
         try:
             os.kill(parent.pid, signal.SIGKILL)
             # A pidfd becomes readable when its process has ended.
-            assert multiprocessing.connection.wait([child], timeout=20) == [child]
+            assert wait([child], timeout=20) == [child]
         finally:
             os.close(child)
 
