@@ -143,6 +143,9 @@ def worker(layout: Layout) -> Component:
             SDCN_RAY_ADDRESS=record.ray_address,
             SDCN_RAY_AUTH_MODE="token",
             SDCN_MLFLOW_TRACKING_URI=record.mlflow_url,
+            SDCN_HEARTBEAT_INTERVAL_S=os.environ.get(
+                "SDCN_HEARTBEAT_INTERVAL_S", "2"
+            ),  # one machine: be quick to cancel
             SDCN_STOP_GRACE_S=os.environ.get("SDCN_STOP_GRACE_S", "25"),
         ),
         answers=lambda: True,  # it listens nowhere; that it lives is all there is to see

@@ -51,3 +51,8 @@ def test_an_exit_without_a_word_names_the_signal() -> None:
 
 def test_a_signal_without_a_name_is_told_by_its_number() -> None:
     assert "signal 63" in (settle(None, exit_status=-63).message or "")
+
+
+def test_a_shutdown_of_the_worker_costs_the_job_no_attempt() -> None:
+    released = settle(Stopped(), draining=True)
+    assert (released.state, released.counted) == (JobState.RETRY_WAIT, False)

@@ -1,8 +1,7 @@
-import re
-
 """Every error is a problem document that names what is wrong, and none shows the inside."""
 
 import json
+import re
 
 import httpx
 import pytest

@@ -1,0 +1,169 @@
+"""The whole service on this machine, as `sdcn up` starts it: REST in, MLflow out, with real images and broken ones."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.tracking import MlflowClient
+
+from service.client.client import SdcnClient
+from service.embedded.keeper import EmbeddedService
+from service.jobs.answers import JobRead
+from service.jobs.specs import Resources, TrainSpec
+from service.jobs.states import FailureReason, JobState
+from tests.sdcn_core.data.voc_folders import an_object, write_voc
+from tests.shared_material import shared_folder
+
+pytestmark = pytest.mark.integration
+
+SHORT_ON_PHOTOGRAPHS = {
+    "data.source.path": "voc12_tiny",
+    "data.train_scales_px": [192],
+    "evaluation.test_scales_px": [192],
+    "evaluation.flip": False,
+    "schedule.classifier.steps": 4,
+    "schedule.apart_steps": 3,
+    "schedule.loop_steps": 4,
+    "schedule.decay_at_steps": [2],
+    "schedule.report_every_steps": 2,
+}
+
+
+@pytest.fixture(scope="module")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders `data` and `weights` that hold what the tests below name."""
+    base = tmp_path_factory.mktemp("roots")
+    for name in ("broken_image", "broken_annotation", "small"):
+        for split in ("train", "test"):
+            images = {f"{split}{number}": [an_object("cat" if number % 2 else "dog")] for number in range(4)}
+            write_voc(base / "data" / name, images, split=split)
+    broken = next((base / "data" / "broken_image" / "JPEGImages").iterdir())
+    broken.write_bytes(broken.read_bytes()[:200])
+    next((base / "data" / "broken_annotation" / "Annotations").iterdir()).write_text("<annotation><object>")
+    shared = shared_folder()
+    if shared is not None:
+        (base / "data" / "voc12_tiny").symlink_to(shared / "data" / "voc12_tiny")
+        (base / "weights").symlink_to(shared / "weights")
+    return base
+
+
+@pytest.fixture(scope="module")
+def service(roots: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedService]:
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SDCN_DATA_ROOT", str(roots / "data"))
+        environment.setenv("SDCN_WEIGHTS_ROOT", str(roots / "weights"))
+        with EmbeddedService(tmp_path_factory.mktemp("home"), tell=lambda *_: None) as service:
+            yield service
+
+
+@pytest.fixture
+def client(service: EmbeddedService) -> Iterator[SdcnClient]:
+    with SdcnClient(service.record.url) as client:
+        yield client
+
+
+def ended(client: SdcnClient, spec: TrainSpec) -> JobRead:
+    *_, last = client.watch(client.submit(spec).id, interval_s=0.2)
+    return last
+
+
+def voc(path: str, **overrides: object) -> TrainSpec:
+    source = {"kind": "voc", "path": path, "train_split": "train", "test_split": "test"}
+    return TrainSpec.model_validate({"preset": "tiny", "overrides": {"data.source": source, **overrides}})
+
+
+def test_photographs_and_a_pretrained_backbone_train_through_rest(client: SdcnClient, service: EmbeddedService) -> None:
+    if shared_folder() is None:
+        pytest.skip("the folder shared/ with voc12_tiny and the SqueezeNet weights is not beside the project")
+    job = ended(client, TrainSpec(preset="voc_squeezenet", overrides=SHORT_ON_PHOTOGRAPHS))  # type: ignore[arg-type]
+    assert job.state is JobState.SUCCEEDED, job.failure
+    results = client.results(job.id)
+    assert results.classes == ("cat", "cow", "dog", "horse", "sheep")
+    assert (results.trained.num_test_images, results.trained.num_train_images) == (25, 40)
+    assert job.mlflow is not None
+    metrics = MlflowClient(tracking_uri=service.record.mlflow_url).get_run(job.mlflow.run_id).data.metrics
+    assert metrics["eval/mean_ap"] == pytest.approx(results.trained.mean_ap)
+    assert metrics["eval/mean_corloc"] == pytest.approx(results.trained.mean_corloc)
+    for name in results.classes:
+        assert metrics[f"eval/ap/{name}"] == pytest.approx(results.trained.ap[name])
+    assert {Path(artifact).name for artifact in job.artifacts} >= {"detections.png"}
+
+
+def test_two_workers_train_one_job(client: SdcnClient) -> None:
+    job = ended(client, TrainSpec(preset="tiny", resources=Resources(num_workers=2, cpus_per_worker=1)))
+    assert job.state is JobState.SUCCEEDED, job.failure
+    assert client.results(job.id).trained.num_test_images == 8
+
+
+def test_a_running_job_is_cancelled_with_its_checkpoint_kept(client: SdcnClient, service: EmbeddedService) -> None:
+    overrides = {"schedule.loop_steps": 5000, "schedule.decay_at_steps": [4000], "evaluation.baselines": False}
+    job = client.submit(TrainSpec(preset="tiny", overrides=overrides))  # type: ignore[arg-type]
+    for seen in client.watch(job.id, interval_s=0.2):
+        if seen.progress is not None and seen.progress.stage == "loop" and seen.desired == "run":
+            client.cancel(job.id)
+        last = seen
+    assert last.state is JobState.CANCELLED
+    assert list((service.home / "runs" / job.id).rglob("checkpoint.pt"))
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ("absent", "absent"),
+        ("broken_image", ".jpg"),
+        ("broken_annotation", ".xml"),
+    ],
+)
+def test_broken_data_fails_the_job_with_a_sentence_that_names_the_file(
+    client: SdcnClient, path: str, named: str
+) -> None:
+    job = ended(client, voc(path))
+    assert job.state is JobState.FAILED
+    assert job.failure is not None
+    assert job.failure.reason is FailureReason.BAD_INPUT
+    assert named in job.failure.message
+    assert "Traceback" not in job.failure.message
+    assert len(job.attempts) == 1
+
+
+def test_an_image_without_proposals_fails_the_job_and_names_the_way_out(client: SdcnClient) -> None:
+    job = ended(client, voc("small", **{"data.proposals.min_side_px": 4000}))
+    assert job.failure is not None
+    assert "lower data.proposals.min_side_px" in job.failure.message
+
+
+def test_missing_weights_fail_the_job_and_are_named(client: SdcnClient) -> None:
+    overrides = {
+        **SHORT_ON_PHOTOGRAPHS,
+        "data.source": {"kind": "voc", "path": "small", "train_split": "train", "test_split": "test"},
+        "model.backbone.weights.path": "absent.npz",
+    }
+    del overrides["data.source.path"]
+    job = ended(client, TrainSpec(preset="voc_squeezenet", overrides=overrides))  # type: ignore[arg-type]
+    assert job.failure is not None
+    assert job.failure.reason is FailureReason.BAD_INPUT
+    assert "absent.npz" in job.failure.message
+
+
+def test_nothing_of_the_service_is_left_when_it_stops(tmp_path: Path) -> None:
+    with EmbeddedService(tmp_path, tell=lambda *_: None) as service:
+        mark = service.record.embedded_id
+        assert _carrying(mark)
+    assert _carrying(mark) == []
+    assert not Path(service.record.ray_folder).exists()
+    shutil.rmtree(tmp_path)
+
+
+def _carrying(mark: str) -> list[int]:
+    """Processes, but this one, whose environment holds the mark."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and mark in process.environ().values():
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
