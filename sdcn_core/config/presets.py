@@ -40,8 +40,8 @@ def voc2007_vgg16() -> ExperimentConfig:
 def scenes() -> ExperimentConfig:
     """SDCN on the generated benchmark, from scratch, in minutes on two CPU cores.
 
-    Objects carry a telling part that a detector taught by labels alone boxes in place of the whole. Expect mAP and
-    CorLoc several times those of `scenes_oicr`; what was measured is in the README.
+    Objects carry a telling part that a detector taught by labels alone boxes in place of the whole. One run
+    with seed 0 reached 84 mAP and 87 CorLoc where `scenes_oicr` reached 63 and 63; see the README.
     """
     return ExperimentConfig(
         data=DataConfig(source=ScenesSource(), sampled_proposals=96, train_scales_px=None, dedup_px=None),

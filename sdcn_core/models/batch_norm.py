@@ -98,7 +98,7 @@ class ConvNorm(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> None:
         super().__init__()
-        # A 1x1 kernel with a stride sees every stride-th pixel. Picking them first is the same convolution, and it keeps
+        # A 1x1 kernel with a stride sees every stride-th pixel. Picking them first is the same convolution, and keeps
         # away from oneDNN's own way, whose backward writes past its memory on narrow channels-last maps (torch 2.13:
         # 8 channels, 64x64 cells).
         self.every = stride if kernel == 1 else 1
