@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from tests.sdcn_core.data.voc_folders import an_object, write_voc
 from tests.shared_material import shared_folder
 
 pytestmark = pytest.mark.integration
+
+README = Path(__file__).parents[2] / "README.md"
 
 SHORT_ON_PHOTOGRAPHS = {
     "data.source.path": "voc12_tiny",
@@ -146,6 +150,35 @@ def test_missing_weights_fail_the_job_and_are_named(client: SdcnClient) -> None:
     assert job.failure is not None
     assert job.failure.reason is FailureReason.BAD_INPUT
     assert "absent.npz" in job.failure.message
+
+
+def test_every_call_of_the_readme_does_what_it_says(
+    client: SdcnClient, service: EmbeddedService, tmp_path: Path
+) -> None:
+    done = ended(client, TrainSpec(preset="tiny"))
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SDCN_URL": service.record.url,
+        "PYTHONPATH": str(README.parent),
+    }
+    for command in readme_calls():
+        job = client.submit(TrainSpec(preset="tiny")) if "cancel" in command else done
+        command = command.replace("JOB", job.id).replace("localhost:8000", service.record.url.removeprefix("http://"))
+        command = command.replace("scenes", "tiny").replace("curl -s", "curl -sf")
+        ran = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
+        )
+        assert ran.returncode == 0, f"{command}: {ran.stdout[-500:]} {ran.stderr[-500:]}"
+        assert ran.stdout
+
+
+def readme_calls() -> list[str]:
+    """The commands of the section on the main calls, one each, without comments."""
+    section = README.read_text().split("## The main calls")[1].split("## ")[0]
+    block = section.split("```sh\n")[1].split("```")[0].replace("\\\n", " ")
+    lines = [line.split("  #")[0].strip() for line in block.splitlines()]
+    return [command for line in lines for command in line.split("; ") if command]
 
 
 def test_nothing_of_the_service_is_left_when_it_stops(tmp_path: Path) -> None:
