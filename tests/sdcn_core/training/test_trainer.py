@@ -89,15 +89,15 @@ def test_a_stopped_and_resumed_run_ends_in_the_same_bits_as_an_unbroken_one(
     ("stages", "rel"),
     [
         ({"schedule.backbone.steps": 20, "schedule.classifier.steps": 20, "schedule.apart_steps": 1}, 1e-4),
-        ({"schedule.apart_steps": 20, "schedule.loop_steps": 20}, 1e-5),
+        ({"schedule.apart_steps": 10, "schedule.loop_steps": 10}, 1e-4),
     ],
     ids=["image labels", "both players"],
 )
 def test_two_ranks_see_the_losses_that_one_rank_sees_with_twice_the_batch(
     tmp_path: Path, cache: Path, stages: dict[str, int], rel: float
 ) -> None:
-    # Each set of stages starts from the same weights: Adam makes whole steps of rounding where a gradient is nearly zero,
-    # so that one stage's last digits are the next one's percents.
+    # Each set of stages starts from the same weights: Adam makes whole steps of rounding where a gradient is nearly
+    # zero, so that one stage's last digits are the next one's percents.
     none = {f"schedule.{stage}": 0 for stage in ("backbone.steps", "classifier.steps", "apart_steps", "loop_steps")}
     experiment = small_experiment(**(LONG | none | stages))
     _, one = run(experiment, Place.below(tmp_path / "one", cache))
