@@ -16,11 +16,10 @@ MARK = "SDCN_EMBEDDED_ID"
 
 def marked(embedded_id: str, *, sessions: Iterable[int] = ()) -> list[psutil.Process]:
     """The living processes of the service, without this one and its ancestors; `sessions` are known to be its own."""
-    spared = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
-    own_sessions = {os.getsid(pid) for pid in spared if psutil.pid_exists(pid)}
+    spared = _spared()
     others = [process for process in psutil.process_iter() if process.pid not in spared]
     found = {process.pid: process for process in others if _has_mark(process, embedded_id)}
-    theirs = {*sessions, *(_session(process) for process in found.values())} - own_sessions - {0}
+    theirs = {*sessions, *_sessions_of(found.values())}
     found |= {process.pid: process for process in others if _session(process) in theirs}
     for process in list(found.values()):
         try:
@@ -34,6 +33,7 @@ def sweep(embedded_id: str, *, sessions: Iterable[int] = (), grace_s: float = 5.
     """End what is left of the service: politely, then by force, until nothing is found; how many were found first."""
     sessions = set(sessions)
     first = left = marked(embedded_id, sessions=sessions)
+    sessions |= _sessions_of(left)  # kept: who bears the mark may be gone when a bare child of his is found
     for process in left:
         _signal(process, force=False)
     psutil.wait_procs(left, timeout=grace_s if left else 0)
@@ -41,6 +41,7 @@ def sweep(embedded_id: str, *, sessions: Iterable[int] = (), grace_s: float = 5.
         left = marked(embedded_id, sessions=sessions)
         if not left:
             break
+        sessions |= _sessions_of(left)
         for process in left:
             _signal(process, force=True)
         psutil.wait_procs(left, timeout=0.2)
@@ -62,6 +63,17 @@ def remove_ray_folder(folder: str) -> None:
 
 
 RAY_FOLDER_PREFIX = "sdcn-ray-"
+
+
+def _spared() -> set[int]:
+    """This process and its ancestors."""
+    return {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+
+
+def _sessions_of(processes: Iterable[psutil.Process]) -> set[int]:
+    """The process sessions of the living among them, without those that we are in ourselves."""
+    ours = {os.getsid(pid) for pid in _spared() if psutil.pid_exists(pid)}
+    return {_session(process) for process in processes} - ours - {0}
 
 
 def _has_mark(process: psutil.Process, embedded_id: str) -> bool:
