@@ -40,8 +40,8 @@ def voc2007_vgg16() -> ExperimentConfig:
 def scenes() -> ExperimentConfig:
     """SDCN on the generated benchmark, from scratch, in minutes on two CPU cores.
 
-    Each object carries a part that tells its class by itself, so that labels alone need not teach the whole. One run
-    with seed 0 reached 84 mAP and 87 CorLoc where `scenes_oicr` reached 63 and 63; see the README.
+    Each object carries a part that tells its class by itself, so that labels alone need not teach the whole. Expect
+    about 84 mAP and 87 to 91 CorLoc; `scenes_oicr` gave 63 and 79 mAP on two seeds. See the README.
     """
     return ExperimentConfig(
         data=DataConfig(source=ScenesSource(), sampled_proposals=96, train_scales_px=None, dedup_px=None),
