@@ -2,9 +2,9 @@
 
 Each object is a body (outline and pattern by class, hue from one of two modes of the class, sometimes any) that carries
 a part: a disc in two colours that are the class's own and never vary. The part is the most constant evidence, so a
-detector taught by labels alone may box the part; the truth is the whole body. Layout `parts` puts patches of the class's
-context beside objects, layout `halo` makes the part larger and lets the context surround it. Everything follows from
-the seed.
+detector taught by labels alone may box the part; the truth is the whole body. Layout `parts` puts patches of the
+class's context beside objects, layout `halo` makes the part larger and lets the context surround it. Everything follows
+from the seed.
 """
 
 import shutil
