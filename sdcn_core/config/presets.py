@@ -11,11 +11,13 @@ from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.model import (
     DetectionConfig,
     ModelConfig,
+    ResNet101Classifier,
     SegmentationConfig,
     SmallResNetClassifier,
     SmallVggBackbone,
     SqueezeNetBackbone,
     SqueezeNetClassifier,
+    Vgg16Backbone,
     WeightsFile,
 )
 from sdcn_core.config.objective import ObjectiveConfig
@@ -26,14 +28,18 @@ def voc2007_vgg16() -> ExperimentConfig:
     """SDCN as published, on VOC 2007: VGG16-D8 and ResNet-101, 10k + 70k steps.
 
     The paper reports 48.3 mAP on test and 66.8 CorLoc on trainval (tables 3 and 4). The folder VOC2007 must lie below
-    the data root and vgg16.pth and resnet101.pth below the weights root. 140,000 images through both networks: days on
-    one GPU of 2019, hours on a recent one.
+    the data root and vgg16.pth and resnet101.pth below the weights root. It was never run whole
+    with this code.
     """
     return ExperimentConfig(
         data=DataConfig(
             source=VocSource(path="VOC2007", train_split="trainval", test_split="test"),
             proposals=ProposalConfig(mode="fast"),
-        )
+        ),
+        model=ModelConfig(
+            backbone=Vgg16Backbone(weights=WeightsFile(path="vgg16.pth")),
+            classifier=ResNet101Classifier(weights=WeightsFile(path="resnet101.pth")),
+        ),
     )
 
 
@@ -130,7 +136,7 @@ def voc_squeezenet() -> ExperimentConfig:
     CPU.
 
     Needs a folder `voc` below the data root and squeezenet_v1.1_notop.npz below the weights root; `data.source.path`
-    and `model.*.weights.path` point elsewhere. About a tenth of a second an image and step on one core at 384 px.
+    and `model.*.weights.path` point elsewhere.
     """
     weights = WeightsFile(path="squeezenet_v1.1_notop.npz")
     return ExperimentConfig(

@@ -66,8 +66,8 @@ def check_world_size(experiment: ExperimentConfig, world_size: int) -> None:
 class Fractions:
     """Turns stages and steps into the fraction of a whole run.
 
-    A step costs its images times the networks that they pass, forward and backward; measured on the preset `scenes`,
-    where it was right within a tenth of the run. Whoever shows a remaining time corrects the rest by the clock.
+    A step costs its images times the networks that they pass, forward and backward; the weights are rough. Whoever
+    shows a remaining time corrects it by the clock.
     """
 
     def __init__(self, experiment: ExperimentConfig, *, test_images: int, train_images: int) -> None:

@@ -1,4 +1,3 @@
-import os
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from sdcn_core.data.voc import VOC_CLASSES, VocFolder
 from sdcn_core.errors import DatasetError
 from sdcn_core.structures.sample import Batch
 from tests.sdcn_core.data.voc_folders import an_annotation, an_object, write_image, write_voc
+from tests.shared_material import SHARED
 
 CAT, DOG = an_object("cat"), an_object("dog")
-SHARED = Path(os.environ.get("SDCN_TEST_SHARED", Path(__file__).parents[4] / "shared"))
 TINY = SHARED / "data" / "voc12_tiny"
 
 

@@ -1,7 +1,6 @@
 """Readers of the published results that the evaluator is held against; not part of the repository."""
 
 import gzip
-import os
 import tarfile
 from pathlib import Path
 from typing import IO
@@ -12,6 +11,7 @@ import pytest
 
 from sdcn_core.structures.annotation import Annotation, Detections
 from tests.sdcn_core.evaluation.made_up import annotation, detections
+from tests.shared_material import SHARED
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -21,8 +21,7 @@ VOC_CLASSES = (
 
 def published_folder(name: str) -> Path:
     """`evalref/<name>` of the shared folder; the test is skipped where there is none."""
-    default = Path(__file__).resolve().parents[4] / "shared"
-    folder = Path(os.environ.get("SDCN_TEST_SHARED", default)) / "evalref" / name
+    folder = SHARED / "evalref" / name
     if not folder.exists():
         pytest.skip(f"published results are not here: {folder} (SDCN_TEST_SHARED names the folder that holds evalref)")
     return folder

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,13 @@ from sdcn_core.config.model import (
     SmallResNetClassifier,
     SmallVggBackbone,
 )
-
-REPOSITORY = Path(__file__).resolve().parents[3]
+from tests.shared_material import SHARED
 
 
 @pytest.fixture
 def shared_weights() -> Path:
     """The folder of real pretrained weights."""
-    folder = Path(os.environ.get("SDCN_TEST_SHARED", REPOSITORY.parent / "shared")) / "weights"
+    folder = SHARED / "weights"
     if not folder.is_dir():
         pytest.skip(
             f"{folder} is absent: set SDCN_TEST_SHARED to a folder that holds weights/squeezenet_v1.1_notop.npz"

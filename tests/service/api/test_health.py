@@ -36,4 +36,5 @@ def test_without_its_database_the_service_is_alive_but_not_ready(
 
 
 def test_building_the_application_touches_nothing() -> None:
-    create_app(ServiceSettings(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none")))
+    app = create_app(ServiceSettings(database_url=SecretStr("postgresql://nobody@127.0.0.1:1/none")))
+    assert app.state.queue is not None

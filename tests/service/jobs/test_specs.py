@@ -95,7 +95,8 @@ def test_images_of_a_stage_without_steps_need_not_be_shared() -> None:
         "schedule.backbone.steps": 0,
         "schedule.classifier.steps": 0,
     }
-    TrainSpec(preset="tiny", overrides=overrides, resources=Resources(num_workers=3)).resolve()
+    spec = TrainSpec(preset="tiny", overrides=overrides, resources=Resources(num_workers=3)).resolve()
+    assert spec.resources.num_workers == 3
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "1e999"])
