@@ -44,12 +44,18 @@ class FrozenConfig(BaseModel):
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
-    def flat(self) -> dict[str, str]:
-        """Every leaf as dotted path and JSON text, the form in which MLflow stores parameters."""
+    def flat_values(self) -> dict[str, JsonValue]:
+        """Every leaf by its dotted path."""
 
-        def walk(node: JsonValue, path: str) -> dict[str, str]:
+        def walk(node: JsonValue, path: str) -> dict[str, JsonValue]:
             if isinstance(node, dict) and node:
                 return {k: v for name, child in node.items() for k, v in walk(child, f"{path}.{name}").items()}
-            return {path.lstrip("."): node if isinstance(node, str) else json.dumps(node)}
+            return {path.lstrip("."): node}
 
         return walk(self.model_dump(mode="json"), "")
+
+    def flat(self) -> dict[str, str]:
+        """Every leaf as dotted path and JSON text, the form in which MLflow stores parameters."""
+        return {
+            path: value if isinstance(value, str) else json.dumps(value) for path, value in self.flat_values().items()
+        }

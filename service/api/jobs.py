@@ -13,7 +13,7 @@ from service.api.schemas import describe, summarize
 from service.api.strict_json import StrictJsonRoute
 from service.jobs.answers import JobList, JobRead, SpecRead
 from service.jobs.results import TrainResults
-from service.jobs.specs import JobSpec, total_steps
+from service.jobs.specs import JobSpec
 from service.jobs.states import JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=StrictJsonRoute)
@@ -53,9 +53,8 @@ def submit_job(
     """Queue a job. The answer means that it is stored; a worker takes it from there."""
     if parameters.validate_only:
         resolved, warnings = submission.check(spec)
-        experiment = resolved.resolved_experiment
         answer = SpecRead(
-            spec=resolved, total_steps=total_steps(experiment), config_digest=experiment.digest(), warnings=warnings
+            spec=resolved, total_steps=resolved.total_steps, config_digest=resolved.config_digest, warnings=warnings
         )
         return Response(answer.model_dump_json(), media_type="application/json")
     submitted = submission.submit(queue, spec, idempotency_key=key)

@@ -142,7 +142,7 @@ class SdcnClient:
 
 
 def _body(spec: JobSpec) -> object:
-    return spec.model_dump(mode="json", exclude_unset=True)
+    return {"kind": spec.kind} | spec.model_dump(mode="json", exclude_unset=True)
 
 
 def _segment(job_id: str) -> str:

@@ -1,10 +1,15 @@
 """What a valid job may still be warned about before it costs hours; the answer to ?validate_only=true carries it."""
 
-from service.jobs.specs import TrainSpec
+from service.jobs.base_spec import ExperimentSpec
+from service.jobs.specs import JobSpec
 
 
-def warnings(spec: TrainSpec) -> tuple[str, ...]:
+def warnings(spec: JobSpec) -> tuple[str, ...]:
     """Sentences on a resolved spec, each with its way out; empty when nothing looks odd."""
+    return _on_experiment(spec) if isinstance(spec, ExperimentSpec) else ()
+
+
+def _on_experiment(spec: ExperimentSpec) -> tuple[str, ...]:
     experiment = spec.resolved_experiment
     schedule, model = experiment.schedule, experiment.model
     said: list[str] = []

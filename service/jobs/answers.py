@@ -3,7 +3,7 @@
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from service.jobs.progress import JobProgress
-from service.jobs.specs import TrainSpec
+from service.jobs.specs import JobSpec
 from service.jobs.states import Desired, FailureReason, JobState
 
 
@@ -97,7 +97,7 @@ class JobList(Answer):
 class SpecRead(Answer):
     """What validation of a job found; nothing was queued."""
 
-    spec: TrainSpec
+    spec: JobSpec
     """resolved: the experiment with every value"""
     total_steps: int = Field(ge=0)
     """optimizer steps of all stages"""

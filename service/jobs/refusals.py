@@ -1,12 +1,13 @@
 """pydantic's errors as fields and sentences a client can act on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
 from sdcn_core.config.data import DataSource
 from sdcn_core.config.model import BackboneConfig, ClassifierConfig
+from sdcn_core.config.search_space import Domain
 from service.errors import FieldProblem
 
 
@@ -15,19 +16,34 @@ def _tags(union: Any) -> frozenset[str]:  # noqa: ANN401 - an Annotated alias ha
     return frozenset(variant.model_fields["kind"].default for variant in get_args(variants))
 
 
-_TAGS = {"source": _tags(DataSource), "backbone": _tags(BackboneConfig), "classifier": _tags(ClassifierConfig)}
+_KINDS = frozenset({"train", "ablation", "sweep", "evaluate", "predict"})
+_DOMAINS = _tags(Domain)
+_SEARCHES = frozenset({"grid", "one_at_a_time", "random", "optuna"})
+_TAGS = {
+    "search": _SEARCHES,
+    "source": _tags(DataSource),
+    "backbone": _tags(BackboneConfig),
+    "classifier": _tags(ClassifierConfig),
+}
 
 
 def field_problems(errors: Iterable[ErrorDetails]) -> tuple[FieldProblem, ...]:
     """Each error as (dotted path, sentence), without the input, which may be large or secret."""
-    return tuple(FieldProblem(_path(error["loc"]), _sentence(error)) for error in errors)
+    return tuple(FieldProblem(_field(error), _sentence(error)) for error in errors)
+
+
+def _field(error: ErrorDetails) -> str:
+    if error["type"] == "unknown_kind" and isinstance(error["input"], Mapping):
+        return _path((*error["loc"], "kind"))
+    return _path(error["loc"])
 
 
 def _path(location: tuple[int | str, ...]) -> str:
     """The dotted path a client would write: pydantic puts the tag of a discriminated union after its field."""
     parts: list[str] = []
     for part in location:
-        if parts and part in _TAGS.get(parts[-1], ()):
+        tags = _KINDS if not parts else _TAGS.get(parts[-1], ())
+        if part in tags or (len(parts) == 2 and parts[0] == "space" and part in _DOMAINS):
             continue
         parts.append(str(part))
     return ".".join(parts)
@@ -40,7 +56,9 @@ def _sentence(error: ErrorDetails) -> str:
             return "there is no such field here"
         case "missing":
             return "is required" if error["loc"] else "a body is required"
-        case "model_type" | "model_attributes_type":
+        case "unknown_kind" if isinstance(error["input"], Mapping):
+            return error["msg"]
+        case "model_type" | "model_attributes_type" | "unknown_kind":
             return "must be a JSON object (a body is sent with Content-Type: application/json)"
         case _:
             return error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")

@@ -70,7 +70,7 @@ class JobQueue:
             kind=spec.kind,
             name=spec.name,
             spec=spec.model_dump(mode="json"),
-            config_digest=spec.resolved_experiment.digest(),
+            config_digest=spec.config_digest,
             state=JobState.QUEUED,
             desired=Desired.RUN,
             priority=spec.priority,

@@ -4,7 +4,8 @@ from pydantic import JsonValue, ValidationError
 from sdcn_core.config.presets import PRESETS
 from service.errors import InvalidSpec
 from service.jobs.advice import warnings
-from service.jobs.specs import JOB_SPEC, Resources, TrainSpec, total_steps
+from service.jobs.base_spec import total_steps
+from service.jobs.specs import JOB_SPEC, Resources, TrainSpec
 
 
 def fields(spec: dict[str, JsonValue]) -> list[str]:

@@ -1,0 +1,62 @@
+"""Jobs that use a trained model: `evaluate` and `predict`."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, JsonValue
+
+from sdcn_core.config.data import DataSource, RelativePath
+from service.jobs.base_spec import BaseSpec
+
+ModelId = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{1,32}(/[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})?$", description="see GET /v1/models")
+]
+"""The job that trained it; of a study, the job and the run: `JOB/RUN`."""
+
+
+class _ModelSpec(BaseSpec):
+    model: ModelId
+    """from GET /v1/models: a train job's id, or JOB/RUN of a study"""
+
+    def resolve(self) -> Self:
+        """This job with a name; whether the model is there shows when it is submitted."""
+        return self.model_copy(update={"name": self.name or f"{self.kind}-{self.model.replace(chr(47), '-')}"[:64]})  # type: ignore[attr-defined]
+
+    @property
+    def config_digest(self) -> str:
+        """Equal for equal requests."""
+        return self.digest_without_name()
+
+    @property
+    def total_steps(self) -> int:
+        """Nothing is trained."""
+        return 0
+
+
+class EvaluateSpec(_ModelSpec):
+    """Judge a trained model on a data set and split, by all metrics."""
+
+    kind: Literal["evaluate"] = "evaluate"
+    source: DataSource | None = None
+    """the data set; null: the one it was trained on. Its classes must be the model's"""
+    ap_split: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")] | None = None
+    """the split on which AP is counted; null: the data set's test_split"""
+    corloc_split: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")] | None = None
+    """the split on which CorLoc and the error modes are counted; null: the data set's train_split"""
+    overrides: dict[Annotated[str, Field(pattern=r"^(evaluation|data)\.[a-z_.0-9]+$", max_length=200)], JsonValue] = (
+        Field(default_factory=dict, max_length=50)
+    )
+    """fields below evaluation and data, to judge with other settings than it was trained with:
+    {"evaluation.flip": false}"""
+
+
+class PredictSpec(_ModelSpec):
+    """Detect objects in all images of a folder."""
+
+    kind: Literal["predict"] = "predict"
+    folder: RelativePath
+    """below the data root; images in it and its subfolders are taken, in order of their paths"""
+    score_threshold: float = Field(default=0.05, ge=0, le=1)
+    max_boxes: int = Field(default=100, ge=1, le=1000)
+    """of an image, best first"""
+    fast: bool = False
+    """one scale and no mirror image: quicker, a little less accurate"""
