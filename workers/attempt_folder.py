@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
-from service.jobs.specs import TrainSpec
+from service.jobs.specs import JobSpec
 from service.jobs.states import FailureReason
 from workers.processes import SessionRecord
 
@@ -34,7 +34,7 @@ class AttemptOrder(_Record):
 
     job_id: str
     attempt: int
-    spec: TrainSpec
+    spec: JobSpec
     """resolved"""
     home: Path
     data_root: Path
