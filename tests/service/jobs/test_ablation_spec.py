@@ -1,0 +1,131 @@
+import pytest
+from pydantic import JsonValue, ValidationError
+
+from sdcn_core.config.studies import ABLATIONS
+from service.errors import InvalidSpec
+from service.jobs.ablation_spec import AblationSpec
+
+
+def ablation(**fields: JsonValue) -> AblationSpec:
+    return AblationSpec.model_validate({"kind": "ablation", "preset": "tiny", **fields}).resolve()
+
+
+def refused_fields(**fields: JsonValue) -> list[str]:
+    with pytest.raises(InvalidSpec) as caught:
+        ablation(**fields)
+    return [problem.field for problem in caught.value.fields]
+
+
+@pytest.mark.parametrize("study", ABLATIONS)
+def test_every_named_ablation_resolves_on_every_scale_of_scenes(study: str) -> None:
+    for preset in ("tiny", "scenes"):
+        resolved = ablation(study=study, preset=preset)
+        assert [v.name for v in resolved.variants] == [v.name for v in ABLATIONS[study]().variants]
+        assert resolved.name == study
+
+
+def test_resolving_again_changes_nothing() -> None:
+    resolved = ablation(study="table-2", seeds=[0, 1])
+    assert resolved.resolve() == resolved
+
+
+def test_each_variant_is_trained_with_each_seed_also_of_the_data() -> None:
+    runs = ablation(study="table-2", seeds=[3, 4]).runs()
+    assert len(runs) == 8
+    assert {(r.seed, r.experiment.seed, r.experiment.data.source.seed) for r in runs} == {(3, 3, 3), (4, 4, 4)}  # type: ignore[union-attr]
+    assert len({r.name for r in runs}) == 8
+
+
+def test_data_can_stay_the_same_over_seeds() -> None:
+    runs = ablation(study="table-2", seeds=[3, 4], seed_data=False).runs()
+    assert {r.experiment.data.source.seed for r in runs} == {0}  # type: ignore[union-attr]
+
+
+def test_the_rows_of_table_2_differ_in_the_arrows_alone() -> None:
+    arrows = {
+        r.variant: (
+            r.experiment.objective.segmentation_branch,
+            r.experiment.objective.segmentation_instructs_detection,
+            r.experiment.objective.detection_instructs_segmentation,
+        )
+        for r in ablation(study="table-2").runs()
+    }
+    assert arrows == {
+        "oicr": (False, False, False),
+        "apart": (True, False, False),
+        "seg-to-det": (True, True, False),
+        "sdcn": (True, True, True),
+    }
+
+
+def test_factors_are_crossed_and_named_by_their_values() -> None:
+    resolved = ablation(factors={"objective.tau_0": [0.5, 2.0], "objective.region_overlap": ["region", "bbox"]})
+    assert [v.name for v in resolved.variants] == [
+        "tau_0-0.5-region_overlap-region",
+        "tau_0-0.5-region_overlap-bbox",
+        "tau_0-2.0-region_overlap-region",
+        "tau_0-2.0-region_overlap-bbox",
+    ]
+    assert resolved.base_variant == "tau_0-0.5-region_overlap-region"
+
+
+def test_variants_are_crossed_with_factors() -> None:
+    variants: JsonValue = [{"name": "a"}, {"name": "b", "overrides": {"objective.tau_0": 2}}]
+    resolved = ablation(variants=variants, factors={"schedule.clip_norm": [1, None]})
+    assert [v.overrides for v in resolved.variants] == [
+        {"schedule.clip_norm": 1},
+        {"schedule.clip_norm": None},
+        {"objective.tau_0": 2, "schedule.clip_norm": 1},
+        {"objective.tau_0": 2, "schedule.clip_norm": None},
+    ]
+
+
+def test_runs_judge_no_baselines_unless_asked() -> None:
+    assert not any(r.experiment.evaluation.baselines for r in ablation(study="table-2").runs())
+    asked = ablation(study="table-2", overrides={"evaluation.baselines": True})
+    assert all(r.experiment.evaluation.baselines for r in asked.runs())
+
+
+def test_a_variant_that_is_refused_is_named() -> None:
+    variants: JsonValue = [{"name": "fine"}, {"name": "odd", "overrides": {"objective.tau_0": -1}}]
+    assert refused_fields(variants=variants) == ["variants.odd.overrides.objective.tau_0"]
+
+
+def test_a_misspelt_path_of_a_factor_is_refused() -> None:
+    (field,) = refused_fields(factors={"objective.tau": [1]})
+    assert field.endswith("objective.tau")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"study": "table-9"}, "study"),
+        ({"study": "table-2", "preset": "none"}, "preset"),
+        ({"study": "table-2", "base_variant": "nobody"}, "base_variant"),
+        ({"variants": [{"name": "a"}, {"name": "a"}]}, "variants"),
+        ({"factors": {"seed": list(range(50)), "objective.tau_0": [1, 2, 3, 4, 5]}}, "factors"),
+        ({"study": "table-2", "resources": {"num_workers": 3}}, "experiment.schedule.images_per_step"),
+    ],
+)
+def test_what_cannot_be_run_is_refused_by_name(fields: dict[str, JsonValue], field: str) -> None:
+    assert field in refused_fields(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"study": "table-2", "variants": [{"name": "a"}]},
+        {"study": "table-2", "seeds": []},
+        {"study": "table-2", "seeds": [1, 1]},
+        {"variants": [{"name": "a/b"}]},
+    ],
+)
+def test_contradictions_are_refused_before_anything_is_resolved(fields: dict[str, JsonValue]) -> None:
+    with pytest.raises(ValidationError):
+        ablation(**fields)
+
+
+def test_equal_studies_have_equal_digests_whatever_their_name() -> None:
+    assert ablation(study="table-2", name="mine").config_digest == ablation(study="table-2").config_digest
+    assert ablation(study="table-2", seeds=[1]).config_digest != ablation(study="table-2").config_digest

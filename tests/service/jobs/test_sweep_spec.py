@@ -1,0 +1,122 @@
+import pytest
+from pydantic import JsonValue, ValidationError
+
+from service.errors import InvalidSpec
+from service.jobs.sweep_spec import SweepSpec
+
+TAU: JsonValue = {"kind": "uniform", "low": 0.1, "high": 2}
+
+
+def sweep(**fields: JsonValue) -> SweepSpec:
+    return SweepSpec.model_validate({"kind": "sweep", "preset": "tiny", **fields}).resolve()
+
+
+def choices(*values: JsonValue) -> JsonValue:
+    return {"kind": "choice", "values": list(values)}
+
+
+def random(num_trials: int = 3) -> JsonValue:
+    return {"kind": "random", "num_trials": num_trials}
+
+
+def test_figure_5_varies_each_balance_weight_alone_and_trains_the_base_once() -> None:
+    trials = sweep(study="figure-5").known_trials()
+    assert trials is not None
+    assert len(trials) == 1 + 5 * 3
+    assert [len(overrides) for overrides in trials.values()] == [0] + [1] * 15
+    assert {path for overrides in trials.values() for path in overrides} == {
+        f"objective.lambda_{name}" for name in ("adv", "cls", "seg", "mil", "ref")
+    }
+
+
+def test_a_grid_has_every_combination() -> None:
+    resolved = sweep(space={"objective.tau_0": choices(0.5, 1.0), "seed": choices(1, 2, 3)})
+    trials = resolved.known_trials()
+    assert trials is not None
+    assert [tuple(o.values()) for o in trials.values()] == [(t, s) for t in (0.5, 1.0) for s in (1, 2, 3)]
+    assert resolved.num_trials == 6
+
+
+def test_a_random_search_knows_its_number_of_trials_only() -> None:
+    resolved = sweep(space={"objective.tau_0": TAU}, search=random(7))
+    assert resolved.known_trials() is None
+    assert resolved.num_trials == 7
+
+
+def test_scenes_are_judged_on_validation_unless_asked() -> None:
+    assert sweep(study="figure-5").resolved_experiment.data.source.test_split == "val"
+    assert sweep(study="figure-5", judge_on="test").resolved_experiment.data.source.test_split == "test"
+    own = sweep(study="figure-5", overrides={"data.source.test_split": "test"})
+    assert own.resolved_experiment.data.source.test_split == "test"
+
+
+def test_resolving_again_changes_nothing() -> None:
+    resolved = sweep(study="figure-5", seeds=[0, 1])
+    assert resolved.resolve() == resolved
+
+
+def test_names_of_trials_are_unique_and_safe() -> None:
+    trials = sweep(space={"data.train_scales_px": choices(None, [64], [64, 96])}).known_trials()
+    assert trials is not None
+    assert len(trials) == 3
+    assert all(name.replace("-", "").replace(".", "").replace("_", "").isalnum() for name in trials)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"study": "figure-9"}, "study"),
+        ({"space": {"objective.tau": choices(1)}}, "space.objective.tau"),
+        ({"space": {"objective.tau_0": choices(0.5, -1)}}, "space.objective.tau_0"),
+        (
+            {"space": {"objective.tau_0": {"kind": "uniform", "low": -1, "high": 1}}, "search": random()},
+            "space.objective.tau_0",
+        ),
+        ({"space": {"objective.tau_0": TAU}}, "space.objective.tau_0"),
+        ({"space": {"objective.tau_0": TAU}, "search": random(), "seeds": [0, 1]}, "seeds"),
+        ({"space": {"seed": choices(*range(90))}, "seeds": [0, 1, 2]}, "space"),
+        (
+            {"study": "figure-5", "early_stopping": {"kind": "asha", "grace_steps": 2}},
+            "early_stopping.metric",
+        ),
+        (
+            {"study": "figure-5", "early_stopping": {"kind": "asha", "grace_steps": 999, "metric": "loss/mil"}},
+            "early_stopping.grace_steps",
+        ),
+    ],
+)
+def test_what_cannot_be_searched_is_refused_by_name(fields: dict[str, JsonValue], field: str) -> None:
+    with pytest.raises(InvalidSpec) as caught:
+        sweep(**fields)
+    assert [problem.field for problem in caught.value.fields] == [field]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        {"objective.tau_0": {"kind": "uniform", "low": 2, "high": 1}},
+        {"objective.tau_0": {"kind": "log_uniform", "low": 0, "high": 1}},
+        {"objective.tau_0": {"kind": "choice", "values": []}},
+        {"objective.tau_0": {"kind": "normal"}},
+        {},
+    ],
+)
+def test_a_domain_that_is_none_is_refused(space: dict[str, JsonValue]) -> None:
+    with pytest.raises(ValidationError):
+        sweep(space=space, search=random())
+
+
+def test_population_based_training_is_refused_with_the_reason() -> None:
+    with pytest.raises(ValidationError, match="not shown to work here"):
+        sweep(study="figure-5", early_stopping={"kind": "pbt"})
+
+
+def test_asha_may_stop_on_a_loss_or_on_a_midway_map() -> None:
+    asha: JsonValue = {"kind": "asha", "grace_steps": 8, "metric": "loss/mil", "goal": "min"}
+    assert sweep(study="figure-5", early_stopping=asha).early_stopping is not None
+    midway = sweep(
+        study="figure-5",
+        early_stopping={"kind": "asha", "grace_steps": 8},
+        overrides={"evaluation.every_steps": 4},
+    )
+    assert midway.early_stopping is not None
