@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sdcn_core.structures.annotation import Annotation
 
@@ -31,9 +35,27 @@ class ImageSet:
     records: tuple[ImageRecord, ...]
 
 
+class ClassMasks(Protocol):
+    """What each pixel of an image shows, for those images of which somebody drew it."""
+
+    def __contains__(self, image_id: str, /) -> bool:
+        """Whether the image has a mask."""
+        ...
+
+    def read(self, record: ImageRecord, /) -> NDArray[np.int16]:
+        """The mask (H, W) of an image that has one: class index, C for background, VOID where nobody decided.
+
+        Raises:
+            DatasetError: the file is missing, broken, or not the image's; the message names it.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class AnnotatedSet:
     """A split with its ground truth, for evaluation only; annotations[i] belongs to image_set.records[i]."""
 
     image_set: ImageSet
     annotations: tuple[Annotation, ...]
+    masks: ClassMasks | None = None
+    """None: no image of the data set has a mask"""

@@ -1,4 +1,6 @@
-"""A folder in Pascal VOC layout: JPEGImages, Annotations, ImageSets/Main/<split>.txt and, maybe, classes.txt."""
+"""A folder in Pascal VOC layout: JPEGImages, Annotations, ImageSets/Main/<split>.txt and, maybe, classes.txt and
+SegmentationClass.
+"""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -9,6 +11,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from sdcn_core.config.data import Name
+from sdcn_core.data.class_masks import VocMasks
 from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet
 from sdcn_core.data.images import image_size
 from sdcn_core.data.voc_annotations import LocatedObject, NamedObject, read_located_objects, read_named_objects
@@ -19,6 +22,7 @@ VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+CLASS_LIST = "classes.txt"
 MAX_LIST_BYTES = 64 * 2**20
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 _IMAGE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
@@ -72,6 +76,10 @@ class VocFolder:
     def annotated_set(self, split: str) -> AnnotatedSet:
         """A split for evaluation: every object of our classes with box and flag; labels from those not difficult.
 
+        Masks in SegmentationClass come with it, unread. Their indices count the names in SegmentationClass/classes.txt;
+        where there is none, the twenty VOC classes if the data set's own classes are all among them (it is a part of
+        VOC), else the data set's own classes.
+
         Raises:
             DatasetError: a file is missing or broken, or a box cannot be; the message names it.
         """
@@ -81,7 +89,7 @@ class VocFolder:
             objects = read_located_objects(self._annotation_path(image_id), height=height, width=width)
             records.append(ImageRecord(image_id, path, height, width, self._labels(objects, False)))
             annotations.append(self._annotation(image_id, objects))
-        return AnnotatedSet(ImageSet(split, self.classes, tuple(records)), tuple(annotations))
+        return AnnotatedSet(ImageSet(split, self.classes, tuple(records)), tuple(annotations), self._masks(records))
 
     def image_ids(self, split: str) -> tuple[str, ...]:
         """The ids in ImageSets/Main/<split>.txt, in file order.
@@ -128,6 +136,21 @@ class VocFolder:
             )
         return path, *image_size(path)
 
+    def _masks(self, records: Iterable[ImageRecord]) -> VocMasks | None:
+        folder = self.path / "SegmentationClass"
+        candidates = {record.image_id: folder / f"{record.image_id}.png" for record in records}
+        paths = {image_id: path for image_id, path in candidates.items() if path.is_file()}
+        return VocMasks(paths, self._mask_numbering(), self.classes) if paths else None
+
+    def _mask_numbering(self) -> tuple[str, ...]:
+        """Names of the masks' indices 1, 2, ...; see annotated_set."""
+        listing = self.path / "SegmentationClass" / CLASS_LIST
+        if listing.is_file():
+            return _listed_classes(listing)
+        listing = self.path / CLASS_LIST
+        own = _listed_classes(listing) if listing.is_file() else self.classes
+        return VOC_CLASSES if set(own) <= set(VOC_CLASSES) else own
+
     def _annotation_path(self, image_id: str) -> Path:
         return self.path / "Annotations" / f"{image_id}.xml"
 
@@ -159,13 +182,17 @@ class VocFolder:
 
 
 def _checked_classes(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
-    listing = folder / "classes.txt"
+    listing = folder / CLASS_LIST
     if classes is not None:
-        source, names = f"data.source.classes (for {folder})", tuple(classes)
-    elif listing.is_file():
-        source, names = f"class list {listing}", tuple(line for line in _lines(listing) if line)
-    else:
-        return VOC_CLASSES
+        return _valid_names(f"data.source.classes (for {folder})", classes)
+    return _listed_classes(listing) if listing.is_file() else VOC_CLASSES
+
+
+def _listed_classes(listing: Path) -> tuple[str, ...]:
+    return _valid_names(f"class list {listing}", [line for line in _lines(listing) if line])
+
+
+def _valid_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
     if not names:
         raise DatasetError(f"{source} is empty: name at least one class")
     for name in names:
@@ -177,7 +204,7 @@ def _checked_classes(folder: Path, classes: Sequence[str] | None) -> tuple[str, 
             ) from error
         if names.count(name) > 1:
             raise DatasetError(f"{source} has {name!r} more than once: name each class once")
-    return names
+    return tuple(names)
 
 
 def _lines(path: Path) -> list[str]:

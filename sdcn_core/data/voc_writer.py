@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sdcn_core.data.class_masks import voc_palette
 from sdcn_core.data.scene_drawing import Scene, SceneObject
 
 JPEG_QUALITY = 95
@@ -22,8 +23,8 @@ def write_scene(folder: Path, image_id: str, scene: Scene, classes: Sequence[str
     files = {
         image: _jpeg(scene.pixels),
         folder / "Annotations" / f"{image_id}.xml": _annotation(image.name, scene, classes),
-        folder / "SegmentationClass" / f"{image_id}.png": _indexed_png(class_of[scene.instances]),
-        folder / "SegmentationObject" / f"{image_id}.png": _indexed_png(scene.instances),
+        folder / "SegmentationClass" / f"{image_id}.png": indexed_png(class_of[scene.instances]),
+        folder / "SegmentationObject" / f"{image_id}.png": indexed_png(scene.instances),
     }
     for path, content in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +73,7 @@ def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return bytes(cv2.imencode(".jpg", pixels[:, :, ::-1], options)[1])
 
 
-def _indexed_png(indices: NDArray[np.uint8]) -> bytes:
+def indexed_png(indices: NDArray[np.uint8]) -> bytes:
     """A PNG whose pixels are indices into VOC's palette. OpenCV writes none with a palette, and readers of VOC want
     one.
     """
@@ -85,17 +86,7 @@ def _indexed_png(indices: NDArray[np.uint8]) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n"
         + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0))
-        + chunk(b"PLTE", _voc_palette().tobytes())
+        + chunk(b"PLTE", voc_palette().tobytes())
         + chunk(b"IDAT", zlib.compress(rows))
         + chunk(b"IEND", b"")
     )
-
-
-def _voc_palette() -> NDArray[np.uint8]:
-    """VOC's colours (256, 3): the bits of an index, three by three, are the high bits of R, G and B."""
-    index = np.arange(256)
-    colours = np.zeros((256, 3), np.int64)
-    for level in range(3):
-        for channel in range(3):
-            colours[:, channel] |= (index >> (3 * level + channel) & 1) << (7 - level)
-    return colours.astype(np.uint8)
