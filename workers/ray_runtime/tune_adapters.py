@@ -1,0 +1,108 @@
+"""Tune's three interfaces as one: a desk that says what is trained next, what goes on, and hears what has ended.
+
+Tune starts trials, watches over them and gives their CPUs to others. It keeps nothing that matters: its trials carry a
+run's name, and all that is known of a run lies with the desk.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from ray import cloudpickle
+from ray.tune import Callback, Stopper
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from workers.errors import TrainingProcessLost
+from workers.ray_runtime.failures import translated
+
+RUN = "run"
+"""in a trial's configuration: the name of its run"""
+
+STEP = "global_step"
+VALUE = "value"
+"""in a trial's reports: the metric by which trials are stopped early"""
+
+
+class Desk(Protocol):
+    """Who keeps a sweep's trials. Called on the driver's main thread only."""
+
+    def next_run(self) -> str | None:
+        """The name of the run that is to be trained next, written down; None: no more."""
+        ...
+
+    def goes_on(self, run: str, step: int, value: float) -> bool:
+        """Take note of a report; False: the run ends here, and that is written down."""
+        ...
+
+    def ended(self, run: str, error: BaseException | None) -> None:
+        """The run's process is through with it; `error` is what went wrong, where it did not say so itself."""
+        ...
+
+    def is_closed(self) -> bool:
+        """Whether the sweep must come to an end now: nothing that is still at work needs to be awaited."""
+        ...
+
+
+class DeskSearcher(Searcher):
+    """Asks the desk for runs."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        run = self._desk.next_run()
+        return Searcher.FINISHED if run is None else {RUN: run}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """The desk hears of it by DeskCallback."""
+
+
+class DeskScheduler(FIFOScheduler):
+    """Asks the desk whether a trial goes on."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self._desk = desk
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ANN401
+        if VALUE in result and not self._desk.goes_on(trial.config[RUN], result[STEP], result[VALUE]):
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+
+class DeskCallback(Callback):
+    """Tells the desk that a trial has ended; Tune calls it before it asks for the next one."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        self._desk.ended(trial.config[RUN], None)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        self._desk.ended(trial.config[RUN], translated(_error_of(trial)))
+
+
+def _error_of(trial: Any) -> BaseException:  # noqa: ANN401 - Tune's Trial
+    """What ended the trial: Tune, in this very process, has left it in a file a moment ago, and nowhere else."""
+    try:
+        error = cloudpickle.loads(Path(trial.pickled_error_file).read_bytes())
+    except (OSError, TypeError):
+        return TrainingProcessLost("a trial ended without saying why")
+    assert isinstance(error, BaseException)
+    return error
+
+
+class DeskStopper(Stopper):
+    """Ends the experiment when the desk is closed."""
+
+    def __init__(self, is_closed: Callable[[], bool]) -> None:
+        self._is_closed = is_closed
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self._is_closed()
