@@ -65,3 +65,6 @@ class ScheduleConfig(FrozenConfig):
     """steps between two progress reports; cancel is noticed there"""
     checkpoint_every_steps: int = Field(default=1000, ge=1, le=1_000_000)
     """at most this many steps are lost when a machine dies; rounded up to a report"""
+    gradient_norms_every_steps: int | None = Field(default=None, ge=1)
+    """every so many steps of stages apart and loop the gradient of each loss term is measured alone; a measured step
+    goes backward once more a term, and keeps its graph meanwhile. null: never"""

@@ -18,7 +18,7 @@ from torch import Tensor
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import CheckpointError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE_NAME = "checkpoint.pt"
 
 
@@ -29,7 +29,10 @@ class Checkpoint:
     classes: list[str]
     global_step: int
     """optimizer steps done over all stages"""
+    first_step: int
+    """the global step at which the run began: 0, or the end of the stage that it took from a store"""
     networks: dict[str, dict[str, Tensor]]
+    """the weights of every part"""
     optimizers: dict[str, dict[str, Any]]
     """by player; empty at the end of a stage, for each stage starts with fresh ones"""
     untrained: dict[str, Any] | None

@@ -1,6 +1,8 @@
 """The three networks of a run: SDCN, its opponent f^C, and the label head with which f^E learns to see."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import torch
@@ -10,6 +12,24 @@ from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.models.adversarial_classifier import AdversarialClassifier, build_classifier
 from sdcn_core.models.image_classifier import ImageClassifier
 from sdcn_core.models.sdcn import SDCN
+from sdcn_core.training.seeding import key_of
+
+Weights = Mapping[str, Mapping[str, Tensor]]
+"""Parameters and buffers by part (`Part`, as plain text) and name."""
+
+
+class Part(StrEnum):
+    """What stages train and states hold, piece by piece."""
+
+    BACKBONE = "backbone"
+    """f^E"""
+    LABEL_HEAD = "label_head"
+    DETECTION = "detection"
+    """f^D"""
+    SEGMENTATION = "segmentation"
+    """f^S"""
+    CLASSIFIER = "classifier"
+    """f^C"""
 
 
 @dataclass(frozen=True)
@@ -24,23 +44,32 @@ class Networks:
     def build(cls, experiment: ExperimentConfig, num_classes: int, weights_root: Path | None) -> "Networks":
         """All networks, initialized from the experiment's seed or from the weights that it names.
 
+        Each network draws from a seed of its own, and SDCN draws f^E first. So f^E, the label head and f^C begin the
+        same with any branch beside them, and experiments that differ in the branches can share their label stages.
+
         Raises:
             WeightsError: weights are named that cannot be had.
         """
-        torch.manual_seed(experiment.seed)
+
+        def seed(network: str) -> None:
+            torch.manual_seed(key_of(experiment.seed, "initialization", network))
+
         branch = experiment.objective.segmentation_branch
+        seed("sdcn")
         sdcn = SDCN(experiment.model, num_classes, segmentation_branch=branch, weights_root=weights_root)
+        seed("classifier")
         classifier = (
             build_classifier(experiment.model.classifier, num_classes, weights_root=weights_root) if branch else None
         )
+        seed("label_head")
         return cls(sdcn, ImageClassifier(sdcn.backbone, num_classes), classifier)
 
     def to(self, device: torch.device) -> None:
-        for module in self._modules().values():
+        for module in self._modules():
             module.to(device)
 
     def train(self, mode: bool) -> None:
-        for module in self._modules().values():
+        for module in self._modules():
             module.train(mode)
 
     def freeze_norms(self) -> None:
@@ -51,15 +80,29 @@ class Networks:
         if self.classifier is not None:
             self.classifier.freeze_norm()
 
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        return {name: module.state_dict() for name, module in self._modules().items()}
+    def weights(self, parts: Iterable[Part] | None = None) -> dict[str, dict[str, Tensor]]:
+        """The weights of these parts, or of all; the networks' own tensors, not copies."""
+        present = self._parts()
+        return {part.value: dict(present[part].state_dict()) for part in (present if parts is None else parts)}
 
-    def load(self, state: dict[str, dict[str, Tensor]]) -> None:
-        for name, module in self._modules().items():
-            module.load_state_dict(state[name])
+    def load(self, weights: Weights) -> None:
+        """Take over the parts that `weights` holds; the others stay as they are."""
+        present = self._parts()
+        for part, values in weights.items():
+            present[Part(part)].load_state_dict(values)
 
-    def _modules(self) -> dict[str, nn.Module]:
-        modules: dict[str, nn.Module] = {"sdcn": self.sdcn, "label_head": self.label_head.classify}
+    def _parts(self) -> dict[Part, nn.Module]:
+        parts: dict[Part, nn.Module] = {
+            Part.BACKBONE: self.sdcn.backbone,
+            Part.LABEL_HEAD: self.label_head.classify,
+            Part.DETECTION: self.sdcn.detection,
+        }
+        if self.sdcn.segmentation is not None:
+            parts[Part.SEGMENTATION] = self.sdcn.segmentation
         if self.classifier is not None:
-            modules["classifier"] = self.classifier
-        return modules
+            parts[Part.CLASSIFIER] = self.classifier
+        return parts
+
+    def _modules(self) -> tuple[nn.Module, ...]:
+        heads = (self.sdcn, self.label_head.classify)
+        return heads if self.classifier is None else (*heads, self.classifier)

@@ -26,8 +26,16 @@ class StagePlan:
         return self.first_step + self.steps
 
 
-def plan_stages(experiment: ExperimentConfig) -> tuple[StagePlan, ...]:
-    """The training stages with at least one step, in order. f^C learns only where there is a segmentation branch."""
+def plan_stages(experiment: ExperimentConfig, *, until: Stage | None = None) -> tuple[StagePlan, ...]:
+    """The training stages with at least one step, in order. f^C learns only where there is a segmentation branch.
+
+    Args:
+        experiment: what is trained.
+        until: the last stage that is wanted; None: all.
+
+    Raises:
+        BadInput: `until` is none of the experiment's training stages.
+    """
     schedule = experiment.schedule
     wanted = [
         (Stage.BACKBONE, schedule.backbone.steps, schedule.backbone.images_per_step),
@@ -43,7 +51,15 @@ def plan_stages(experiment: ExperimentConfig) -> tuple[StagePlan, ...]:
     for stage, steps, images_per_step in wanted:
         if steps:
             plans.append(StagePlan(stage, steps, images_per_step, plans[-1].end_step if plans else 0))
-    return tuple(plans)
+    if until is None:
+        return tuple(plans)
+    stages = [plan.stage for plan in plans]
+    if until not in stages:
+        raise BadInput(
+            f"the experiment has no training stage {until.value!r}: give it steps in its schedule, or name one of"
+            f" {', '.join(stages)}"
+        )
+    return tuple(plans[: stages.index(until) + 1])
 
 
 def check_world_size(experiment: ExperimentConfig, world_size: int) -> None:
@@ -64,24 +80,41 @@ def check_world_size(experiment: ExperimentConfig, world_size: int) -> None:
 
 
 class Fractions:
-    """Turns stages and steps into the fraction of a whole run.
+    """Turns stages and steps into the fraction of what one run does, from its first step to its last image.
 
     A step costs its images times the networks that they pass, forward and backward; the weights are rough. Whoever
     shows a remaining time corrects it by the clock.
+
+    Args:
+        experiment: what is trained.
+        test_images: of the test split.
+        train_images: of the training split.
+        first_step: the global step at which the run begins: 0, or the end of a stage that others have trained for it.
+        until: the last stage that the run trains, and then it judges nothing; None: all stages, and judging.
     """
 
-    def __init__(self, experiment: ExperimentConfig, *, test_images: int, train_images: int) -> None:
+    def __init__(
+        self,
+        experiment: ExperimentConfig,
+        *,
+        test_images: int,
+        train_images: int,
+        first_step: int = 0,
+        until: Stage | None = None,
+    ) -> None:
         flips = 2 if experiment.evaluation.flip else 1
         passes = flips * len(experiment.evaluation.test_scales_px or (0,))
         judged = test_images + train_images
         per_image = {Stage.BACKBONE: 1.0, Stage.CLASSIFIER: 0.7}
         branches = 4.0 if experiment.objective.segmentation_branch else 1.6
-        spans = [("untrained", judged * passes * 0.7 if experiment.evaluation.baselines else 0.0)]
-        spans += [
+        spans = [
             (plan.stage.value, plan.steps * plan.images_per_step * per_image.get(plan.stage, branches))
-            for plan in plan_stages(experiment)
+            for plan in plan_stages(experiment, until=until)
+            if plan.end_step > first_step
         ]
-        spans.append(("trained", judged * passes * 0.7))
+        if until is None:
+            judging = judged * passes * 0.7
+            spans = [("untrained", judging if experiment.evaluation.baselines else 0.0), *spans, ("trained", judging)]
         self._bounds = _bounds(spans)
 
     def at(self, part: str, stage: Stage, step: int, stage_steps: int) -> Progress:

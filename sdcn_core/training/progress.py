@@ -35,7 +35,8 @@ class Progress:
     step: int
     stage_steps: int
     fraction: float
-    """of the run's estimated work that is done, in [0, 1], never falling within an attempt"""
+    """of the estimated work of this run that is done, in [0, 1], never falling within an attempt; what the run took
+    over from others is none of its work"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class TrainingReport:
     global_step: int
     """optimizer steps over all stages; the x axis of every metric series"""
     metrics: Mapping[str, float] = field(default_factory=dict)
-    """flat names with '/': loss/<name>, loss_scaled/<name>, rate/<group>, time/step_s, eval/<metric>"""
+    """flat names with '/': loss/<name>, loss_scaled/<name>, gradient/<name>, rate/<group>, time/step_s,
+    eval/<metric>"""
     files: Mapping[str, Path] = field(default_factory=dict)
     """artifact name -> local file on rank 0, to be kept with the run: pictures, tables"""
 

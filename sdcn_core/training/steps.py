@@ -17,6 +17,7 @@ from sdcn_core.structures.boxes import boxes_to_cells
 from sdcn_core.structures.labels import present_classes
 from sdcn_core.structures.outputs import SDCNOutput
 from sdcn_core.structures.sample import Batch
+from sdcn_core.training.gradient_norms import gradient_norm, gradient_norms
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.seeding import tie_breaker
 
@@ -38,6 +39,17 @@ class Players:
     """f^E, f^D and f^S: the generator"""
     classifier: nn.Module | None
     """f^C: the discriminator; None without a segmentation branch"""
+
+
+@dataclass(frozen=True)
+class Alternation:
+    """What one step of both players measured, without gradient."""
+
+    losses: Losses
+    """the unscaled terms, (), mean over this rank's images"""
+    gradient_norms: Losses
+    """norm () of each scaled term's gradient, where it was asked for: with respect to f^E, f^D and f^S, and for f^C's
+    own loss to f^C"""
 
 
 @contextmanager
@@ -91,9 +103,15 @@ def squared(batches: Sequence[Batch], side: int) -> Batch:
 
 
 def alternation_step(
-    players: Players, batches: Sequence[Batch], objective: SDCNObjective, *, stride: int, key: StepKey
-) -> Losses:
-    """Accumulate both players' gradients over one step's images (Algorithm 1, lines 2-7); returns the mean losses.
+    players: Players,
+    batches: Sequence[Batch],
+    objective: SDCNObjective,
+    *,
+    stride: int,
+    key: StepKey,
+    measure_gradients: bool = False,
+) -> Alternation:
+    """Accumulate both players' gradients over one step's images (Algorithm 1, lines 2-7).
 
     Args:
         players: both networks.
@@ -101,40 +119,65 @@ def alternation_step(
         objective: L of eq. (25), and L^C.
         stride: pixels a cell of the maps' grid.
         key: seeds ties.
-
-    Returns:
-        The unscaled terms, (), without gradient.
+        measure_gradients: whether to measure the gradient of each term alone, over the images of the first batch: one
+            more backward a term. The gradients that the step accumulates stay the same, bit by bit.
     """
     num_images = sum(map(len, batches))
     totals: Losses = {}
+    norms: Losses = {}
     for index, batch in enumerate(batches):
         last = index == len(batches) - 1
         share = len(batch) / num_images
         with gradients_accumulate(players.network, last=last), gradients_accumulate(players.classifier, last=last):
-            losses = _accumulate(players, batch, objective, stride=stride, key=key, share=share)
-        for name, loss in losses.items():
+            terms = _forward(players, batch, objective, stride=stride, key=key)
+            if measure_gradients and index == 0:
+                norms = _term_norms(players, terms)
+            _backward(terms, share=share)
+        for name, loss in terms.losses.items():
             totals[name] = totals.get(name, 0.0) + share * loss.detach()
-    return totals
+    return Alternation(totals, norms)
 
 
-def _accumulate(
-    players: Players, batch: Batch, objective: SDCNObjective, *, stride: int, key: StepKey, share: float
-) -> Losses:
+@dataclass(frozen=True)
+class _Terms:
+    """One batch seen by both players; means over its images."""
+
+    losses: Losses
+    """all, unscaled"""
+    generator: Losses
+    """scaled, each with the gradient that f^E, f^D and f^S are to have of it; ADV's value means nothing"""
+    classifier: Tensor | None
+    """f^C's own loss"""
+
+
+def _forward(players: Players, batch: Batch, objective: SDCNObjective, *, stride: int, key: StepKey) -> _Terms:
     output: SDCNOutput = players.network(batch.images, batch.proposals)
     losses = supervised_losses(output, batch, objective, stride=stride, key=key)
-    total = torch.stack(list(objective.weighted(losses).values())).sum()
-    if players.classifier is not None and output.map_logits is not None:
-        maps = present_maps(output.map_logits, batch.image_labels)
-        adversarial, classifier_loss = adversarial_losses(players.classifier, batch, maps, objective)
-        # f^C is seen through once. Its graph is read twice: first by the generator, whose gradient stops at the masks,
-        # so that f^C's parameters get nothing of it; then by f^C itself, whose gradient stops at the same masks, so
-        # that f^S gets nothing.
-        (gradient,) = torch.autograd.grad(objective.weight(LossName.ADV) * adversarial, maps.leaf, retain_graph=True)
-        (share * classifier_loss).backward()
-        total = total + (gradient * maps.attached).sum()  # d total / d maps is the gradient of the adversarial term
-        losses |= {LossName.ADV: adversarial, LossName.CLASSIFIER: classifier_loss}
-    (share * total).backward()
-    return losses
+    generator = objective.weighted(losses)
+    if players.classifier is None or output.map_logits is None:
+        return _Terms(losses, generator, None)
+    maps = present_maps(output.map_logits, batch.image_labels)
+    adversarial, own = adversarial_losses(players.classifier, batch, maps, objective)
+    # f^C is seen through once. Its graph is read twice: first by the generator, whose gradient stops at the masks,
+    # so that f^C's parameters get nothing of it; then by f^C itself, whose gradient stops at the same masks, so
+    # that f^S gets nothing.
+    (gradient,) = torch.autograd.grad(objective.weight(LossName.ADV) * adversarial, maps.leaf, retain_graph=True)
+    # d of this / d maps is the gradient of the adversarial term
+    generator[LossName.ADV] = (gradient * maps.attached).sum()
+    return _Terms(losses | {LossName.ADV: adversarial, LossName.CLASSIFIER: own}, generator, own)
+
+
+def _term_norms(players: Players, terms: _Terms) -> Losses:
+    norms = gradient_norms(terms.generator, players.network)
+    if players.classifier is not None and terms.classifier is not None:
+        norms[LossName.CLASSIFIER] = gradient_norm(terms.classifier, players.classifier.parameters())
+    return norms
+
+
+def _backward(terms: _Terms, *, share: float) -> None:
+    if terms.classifier is not None:
+        (share * terms.classifier).backward()
+    (share * torch.stack(list(terms.generator.values())).sum()).backward()
 
 
 def supervised_losses(

@@ -1,30 +1,32 @@
 """The whole run: the untrained network judged, the stages of section 4.1 in order, the trained network judged.
 
+Or a piece of it: some first stages taken from a store, or only the first ones trained, for a store.
+
 Every rank runs this; what one rank decides (to stop, to fail), all decide at the same step, because they decide on
 shared numbers.
 """
 
 import logging
 import math
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.schedule import LabelTrainingConfig
 from sdcn_core.data.datasets import DataRoots
-from sdcn_core.errors import CheckpointError, TrainingDiverged
+from sdcn_core.errors import TrainingDiverged
 from sdcn_core.objective import LossName, SDCNObjective
 from sdcn_core.structures.sample import Batch
-from sdcn_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
 from sdcn_core.training.inputs import RunInputs
+from sdcn_core.training.interval import Interval
 from sdcn_core.training.judging import Judge, Verdict, results_by_class
 from sdcn_core.training.networks import Networks
 from sdcn_core.training.optimizers import (
@@ -40,6 +42,9 @@ from sdcn_core.training.plan import Fractions, StagePlan, check_world_size, plan
 from sdcn_core.training.progress import Progress, Stage, TrainingHooks, TrainingReport
 from sdcn_core.training.ranks import Ranks
 from sdcn_core.training.seeding import seed_step
+from sdcn_core.training.stage_keys import stage_key, trained_parts
+from sdcn_core.training.stage_store import StageState, StageStore
+from sdcn_core.training.start import Start, start_from_checkpoint, start_from_store
 from sdcn_core.training.steps import Players, StepKey, alternation_step, label_step
 
 log = logging.getLogger(__name__)
@@ -53,7 +58,8 @@ class RunOutcome:
     stopped: bool
     """True: asked to stop, and did so at a checkpoint; there are no results"""
     results: dict[str, Any] | None
-    """classes, and the judgements `trained`, `untrained` and `chance` (None where baselines are off), as JSON"""
+    """classes, and the judgements `trained`, `untrained` and `chance` (None where baselines are off), as JSON; None
+    where nothing was judged"""
     files: dict[str, Path] = field(default_factory=dict)
     """what to keep with the run, by name; on the first rank only"""
 
@@ -71,8 +77,13 @@ def run_training(
     ranks: Ranks,
     checkpoint: Path | None,
     work_dir: Path,
+    stages: StageStore | None = None,
+    until: Stage | None = None,
 ) -> RunOutcome:
     """Train and judge; go on from a checkpoint where one is given.
+
+    With `until` the run is a piece that others build on: it ends after that stage, leaves the state in the store and
+    judges nothing, neither before nor after.
 
     Args:
         experiment: what to train.
@@ -82,40 +93,37 @@ def run_training(
         ranks: this process among all.
         checkpoint: folder that `hooks.report` was given earlier, or None to start.
         work_dir: an existing folder of this rank's own, for checkpoints and pictures.
+        stages: states that others have trained; without a checkpoint the run starts after the last stage of its own
+            that is there. Written with `until` alone.
+        until: the last stage to train; None: all, and then judge.
 
     Raises:
-        BadInput: data, weights or the number of ranks do not fit; the message names the file or field.
+        BadInput: data, weights or the number of ranks do not fit, or the experiment has no stage `until`; the message
+            names the file or field.
         TrainingDiverged: a loss is no longer finite.
-        CheckpointError: the checkpoint is damaged or of another experiment.
+        CheckpointError: the checkpoint is damaged, of another experiment, or written after `until`.
+        ValueError: `until` without a store.
     """
+    if until is not None and stages is None:
+        raise ValueError(f"a run until stage {until.value!r} leaves its state in a store: give stages")
     check_world_size(experiment, ranks.world_size)
-    run = _Run(experiment, RunInputs.open(experiment, roots), weights_root, hooks, ranks, work_dir)
-    if checkpoint is not None:
-        run.restore(load_checkpoint(checkpoint, experiment, device=torch.device("cpu")))
+    plans = plan_stages(experiment, until=until)
+    inputs = RunInputs.open(experiment, roots)
+
+    def start() -> Start:
+        if checkpoint is not None:
+            return start_from_checkpoint(checkpoint, experiment, classes=inputs.classes, plans=plans)
+        if stages is not None:
+            return start_from_store(stages, experiment, classes=inputs.classes, plans=plans, ranks=ranks)
+        return Start()
+
+    run = _Run(experiment, inputs, weights_root, hooks, ranks, work_dir, start(), until)
     try:
+        if until is not None and stages is not None:
+            return run.execute_until(until, stages)
         return run.execute()
     except _StopRequested:
         return RunOutcome(stopped=True, results=None)
-
-
-@dataclass
-class _Interval:
-    """What is averaged between two reports."""
-
-    started: float = field(default_factory=time.perf_counter)
-    losses: list[Mapping[str, Tensor]] = field(default_factory=list)
-    gradient_norms: list[Tensor] = field(default_factory=list)
-
-    def means(self) -> dict[str, float]:
-        means = {
-            f"loss/{name}": torch.stack([terms[name] for terms in self.losses]).mean().item() for name in self.losses[0]
-        }
-        if self.gradient_norms:
-            means["gradient/norm"] = torch.stack(self.gradient_norms).mean().item()
-        return means
-
-    def seconds_per_step(self) -> float:
-        return (time.perf_counter() - self.started) / max(1, len(self.losses))
 
 
 class _Run:
@@ -129,12 +137,16 @@ class _Run:
         hooks: TrainingHooks,
         ranks: Ranks,
         work_dir: Path,
+        start: Start,
+        until: Stage | None,
     ) -> None:
         self.experiment = experiment
         self.inputs = inputs
         self.hooks = hooks
         self.ranks = ranks
         self.work_dir = work_dir
+        self.start = start
+        self.until = until
         self.networks = Networks.build(experiment, len(inputs.classes), weights_root)
         self.networks.to(ranks.device)
         self.judge = Judge(experiment, inputs, ranks)
@@ -142,32 +154,41 @@ class _Run:
             experiment,
             test_images=len(inputs.test.image_set.records),
             train_images=len(inputs.train.records),
+            first_step=start.first_step,
+            until=until,
         )
         self.global_step = 0
-        self.untrained: dict[str, Any] | None = None
-        self.restored_optimizers: dict[str, dict[str, Any]] = {}
-
-    def restore(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.classes != list(self.inputs.classes):
-            raise CheckpointError(
-                f"the checkpoint knows the classes {checkpoint.classes}, the data set has {list(self.inputs.classes)}:"
-                " resume with the data that the run began with"
-            )
-        self.networks.load(checkpoint.networks)
-        self.global_step = checkpoint.global_step
-        self.untrained = checkpoint.untrained
-        self.restored_optimizers = checkpoint.optimizers
-        log.info("resuming from step %d", checkpoint.global_step)
+        self.untrained = start.untrained
 
     def execute(self) -> RunOutcome:
         if self.experiment.evaluation.baselines and self.untrained is None:
             self._judge_untrained()
-        for plan in plan_stages(self.experiment):
+        self._train(plan_stages(self.experiment))
+        return self._finish()
+
+    def execute_until(self, until: Stage, stages: StageStore) -> RunOutcome:
+        """The piece of a run that ends with a stage, its state in the store."""
+        plans = plan_stages(self.experiment, until=until)
+        self._train(plans)
+        if self.start.first_step == plans[-1].end_step:  # somebody else had it trained
+            progress = Progress(until, plans[-1].steps, plans[-1].steps, 1.0)
+            self.hooks.report(TrainingReport(progress, self.global_step), None)
+        elif self.ranks.is_first:
+            weights = self.networks.weights(trained_parts(self.experiment, until))
+            key = stage_key(self.experiment, until, num_workers=self.ranks.world_size)
+            stages.put(key, StageState(self.inputs.classes, weights))
+        return RunOutcome(stopped=False, results=None)
+
+    def _train(self, plans: Sequence[StagePlan]) -> None:
+        """The stages, from where the run takes up its work; until here the networks are as they were initialized."""
+        self.networks.load(self.start.networks)
+        self.global_step = self.start.global_step
+        self.start = replace(self.start, networks={})  # hundreds of MB, in the networks now
+        for plan in plans:
             if plan.stage in (Stage.APART, Stage.LOOP):
                 self.networks.freeze_norms()
             if self.global_step < plan.end_step:
                 self._run_stage(plan)
-        return self._finish()
 
     # --- stages
 
@@ -192,7 +213,7 @@ class _Run:
         )
         optimizers = {"labels": optimizer}
         self._restore_optimizers(optimizers)
-        interval = _Interval()
+        interval = Interval()
         for step, batches in self._steps(plan):
             set_rate(optimizer, label_rate(config, step))
             optimizer.zero_grad(set_to_none=True)
@@ -227,23 +248,27 @@ class _Run:
             )
             set_rate(optimizers["classifier"], schedule.classifier_learning_rate)
         self._restore_optimizers(optimizers)
-        interval = _Interval()
+        interval = Interval()
         for step, batches in self._steps(plan):
             rate = sdcn_rate(schedule, plan.stage, step)
             set_rate(optimizers["network"], rate)
             for optimizer in optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
-            losses = alternation_step(
+            every = schedule.gradient_norms_every_steps
+            measured = alternation_step(
                 players,
                 batches,
                 objective,
                 stride=networks.sdcn.backbone.stride,
                 key=StepKey(self.experiment.seed, plan.stage, step),
+                measure_gradients=every is not None and (step + 1) % every == 0,
             )
-            interval.gradient_norms.append(clip_gradients(networks.sdcn, schedule.clip_norm))
+            interval.whole_gradient_norms.append(clip_gradients(networks.sdcn, schedule.clip_norm))
             for optimizer in optimizers.values():
                 optimizer.step()
-            interval.losses.append({name.value: loss for name, loss in losses.items()})
+            interval.losses.append({name.value: loss for name, loss in measured.losses.items()})
+            if measured.gradient_norms:
+                interval.gradient_norms.append({name.value: norm for name, norm in measured.gradient_norms.items()})
             rates = {"rate/network": rate}
             if networks.classifier is not None:
                 rates["rate/classifier"] = schedule.classifier_learning_rate
@@ -264,10 +289,10 @@ class _Run:
         self,
         plan: StagePlan,
         step: int,
-        interval: _Interval,
+        interval: Interval,
         optimizers: Mapping[str, Optimizer],
         rates: Mapping[str, float],
-    ) -> _Interval:
+    ) -> Interval:
         """Report, check, save and stop where it is time to; returns the interval that the next step adds to."""
         self.global_step = plan.first_step + step + 1
         done = step + 1
@@ -289,9 +314,9 @@ class _Run:
             raise _StopRequested
         if self._evaluates_now(plan, previous_report, done):
             self._judge_midway(progress)
-        return _Interval()
+        return Interval()
 
-    def _interval_metrics(self, plan: StagePlan, interval: _Interval, rates: Mapping[str, float]) -> dict[str, float]:
+    def _interval_metrics(self, plan: StagePlan, interval: Interval, rates: Mapping[str, float]) -> dict[str, float]:
         seconds = interval.seconds_per_step()
         metrics = self.ranks.mean(interval.means() | {"time/step_s": seconds})
         for name, value in metrics.items():
@@ -318,7 +343,8 @@ class _Run:
                 config_digest=self.experiment.digest(),
                 classes=list(self.inputs.classes),
                 global_step=self.global_step,
-                networks=self.networks.state(),
+                first_step=self.start.first_step,
+                networks=self.networks.weights(),
                 optimizers={name: optimizer.state_dict() for name, optimizer in optimizers.items()},
                 untrained=self.untrained,
             ),
@@ -327,9 +353,9 @@ class _Run:
         return folder
 
     def _restore_optimizers(self, optimizers: Mapping[str, Optimizer]) -> None:
-        for name, state in self.restored_optimizers.items():
+        for name, state in self.start.optimizers.items():
             optimizers[name].load_state_dict(state)
-        self.restored_optimizers = {}
+        self.start = replace(self.start, optimizers={})
 
     # --- judging
 
@@ -362,7 +388,7 @@ class _Run:
 
     def _evaluates_now(self, plan: StagePlan, previous: int, done: int) -> bool:
         every = self.experiment.evaluation.every_steps
-        if every is None or plan.stage not in (Stage.APART, Stage.LOOP) or done == plan.steps:
+        if every is None or self.until is not None or plan.stage not in (Stage.APART, Stage.LOOP) or done == plan.steps:
             return False
         return done // every > previous // every
 

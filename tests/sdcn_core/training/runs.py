@@ -11,9 +11,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.data.datasets import DataRoots
+from sdcn_core.training.checkpoint import load_checkpoint
 from sdcn_core.training.preparation import prepare_data
-from sdcn_core.training.progress import TrainingReport
+from sdcn_core.training.progress import Stage, TrainingReport
 from sdcn_core.training.ranks import Ranks
+from sdcn_core.training.shared_stages import StageStore
 from sdcn_core.training.trainer import RunOutcome, run_training
 
 
@@ -62,7 +64,13 @@ class Place:
 
 
 def run(
-    experiment: ExperimentConfig, place: Place, *, stop_at_step: int | None = None, checkpoint: Path | None = None
+    experiment: ExperimentConfig,
+    place: Place,
+    *,
+    stop_at_step: int | None = None,
+    checkpoint: Path | None = None,
+    stages: StageStore | None = None,
+    until: Stage | None = None,
 ) -> tuple[RunOutcome, RecordingHooks]:
     """One run on this process, data prepared."""
     prepare_data(experiment, place.roots, processes=1, report=lambda _: None)
@@ -77,26 +85,46 @@ def run(
         ranks=Ranks.current(torch.device("cpu")),
         checkpoint=checkpoint,
         work_dir=work_dir,
+        stages=stages,
+        until=until,
     )
     return outcome, hooks
 
 
-def run_on_two_ranks(experiment: ExperimentConfig, place: Place) -> dict[int, dict[str, float]]:
+def weights(experiment: ExperimentConfig, hooks: RecordingHooks) -> dict[str, torch.Tensor]:
+    """What the newest checkpoint holds, by part and name."""
+    assert hooks.checkpoint is not None
+    checkpoint = load_checkpoint(hooks.checkpoint, experiment, device=torch.device("cpu"))
+    return {f"{part}.{name}": value for part, values in checkpoint.networks.items() for name, value in values.items()}
+
+
+def differing(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> list[str]:
+    """The names that are not the same, bit by bit."""
+    assert one.keys() == other.keys()
+    return [name for name in one if not torch.equal(one[name], other[name])]
+
+
+def run_on_two_ranks(
+    experiment: ExperimentConfig, place: Place, *, stages: StageStore | None = None, until: Stage | None = None
+) -> dict[int, dict[str, float]]:
     """The losses of a run on two gloo processes, as the first rank reports them."""
     prepare_data(experiment, place.roots, processes=1, report=lambda _: None)
     losses = place.base / "losses.pt"
-    multiprocessing.spawn(_rank, args=(experiment.model_dump_json(), place, losses), nprocs=2, join=True)
+    order = (experiment.model_dump_json(), place, losses, stages, until)
+    multiprocessing.spawn(_rank, args=order, nprocs=2, join=True)
     return torch.load(losses, weights_only=True)
 
 
-def _rank(rank: int, experiment_json: str, place: Place, losses: Path) -> None:
+def _rank(
+    rank: int, experiment_json: str, place: Place, losses: Path, stages: StageStore | None, until: Stage | None
+) -> None:
     torch.set_num_threads(1)
     distributed.init_process_group(
         "gloo", init_method=f"file://{place.base / 'meet'}", rank=rank, world_size=2, timeout=timedelta(seconds=120)
     )
     try:
         own = Place.below(place.base / f"rank-{rank}", place.roots.cache)
-        _, hooks = run(ExperimentConfig.model_validate_json(experiment_json), own)
+        _, hooks = run(ExperimentConfig.model_validate_json(experiment_json), own, stages=stages, until=until)
         if rank == 0:
             torch.save(hooks.losses(), losses)
     finally:

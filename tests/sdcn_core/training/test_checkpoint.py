@@ -17,7 +17,8 @@ def written(folder: Path) -> Checkpoint:
         config_digest=EXPERIMENT.digest(),
         classes=["cat", "dog"],
         global_step=7,
-        networks=small_networks(EXPERIMENT).state(),
+        first_step=4,
+        networks=small_networks(EXPERIMENT).weights(),
         optimizers={},
         untrained={"mean_ap": 0.01},
     )

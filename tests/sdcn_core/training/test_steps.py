@@ -31,7 +31,7 @@ def step(
     for module in (networks.sdcn, networks.classifier):
         if module is not None:
             module.zero_grad(set_to_none=True)
-    return alternation_step(players_of(networks), batches, objective, stride=8, key=KEY)
+    return alternation_step(players_of(networks), batches, objective, stride=8, key=KEY).losses
 
 
 def by_two_forwards(networks: Networks, batch: Batch) -> None:

@@ -1,18 +1,14 @@
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import CheckpointError, TrainingDiverged
-from sdcn_core.training.checkpoint import load_checkpoint
 from sdcn_core.training.progress import Stage
-from tests.sdcn_core.training.runs import Place, RecordingHooks, run, run_on_two_ranks
+from tests.sdcn_core.training.runs import Place, differing, run, run_on_two_ranks, weights
 from tests.sdcn_core.training.small import small_experiment
 
-CPU = torch.device("cpu")
 LONG = {
     "schedule.backbone.steps": 6,
     "schedule.classifier.steps": 6,
@@ -23,26 +19,6 @@ LONG = {
     "evaluation.baselines": False,
     "evaluation.flip": False,
 }
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for all runs: the scenes and their proposals are the same."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def weights(experiment: ExperimentConfig, hooks: RecordingHooks) -> dict[str, torch.Tensor]:
-    assert hooks.checkpoint is not None
-    checkpoint = load_checkpoint(hooks.checkpoint, experiment, device=CPU)
-    return {f"{module}.{name}": value for module, state in checkpoint.networks.items() for name, value in state.items()}
 
 
 def test_a_run_goes_through_all_stages_and_ends_with_results_picture_and_model(tmp_path: Path, cache: Path) -> None:
@@ -79,8 +55,7 @@ def test_a_stopped_and_resumed_run_ends_in_the_same_bits_as_an_unbroken_one(
     assert broken_off.stopped
     finished, second = run(experiment, Place.below(tmp_path / "resumed", cache), checkpoint=first.checkpoint)
     assert not finished.stopped
-    expected, resumed = weights(experiment, unbroken), weights(experiment, second)
-    assert [name for name in expected if not torch.equal(expected[name], resumed[name])] == []
+    assert differing(weights(experiment, unbroken), weights(experiment, second)) == []
     assert unbroken.losses() == first.losses() | second.losses()
 
 
