@@ -1,0 +1,69 @@
+"""The files of one run of a study below <home>/runs/<job id>/runs/<run name>/, laid out like a job's."""
+
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from sdcn_core.config.experiment import ExperimentConfig
+from service.jobs.study_results import RunFound
+from workers.attempt_folder import RunFolder, write_atomically
+from workers.training.order import RunOrder
+
+
+class RunRecord(BaseModel):
+    """What a run is, written before it starts: run.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    variant: str
+    seed: int
+    overrides: dict[str, JsonValue]
+    experiment: ExperimentConfig
+    created_at_ms: int
+
+
+class StudyRunFolder:
+    """One run, over all attempts of its job."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record = path / "run.json"
+        self.found = path / "found.json"
+        self.artifacts = path / "artifacts"
+
+    @classmethod
+    def of(cls, job: RunFolder, name: str) -> "StudyRunFolder":
+        return cls(job.path / "runs" / name)
+
+    def write_record(self, order: RunOrder) -> None:
+        """Leave run.json, unless it is there: when a run was made is told once."""
+        if self.record.exists():
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        record = RunRecord(
+            name=order.name,
+            variant=order.variant,
+            seed=order.seed,
+            overrides=order.overrides,
+            experiment=order.experiment,
+            created_at_ms=time.time_ns() // 1_000_000,
+        )
+        write_atomically(self.record, record.model_dump_json(indent=2))
+
+    def write_found(self, found: RunFound) -> None:
+        write_atomically(self.found, found.model_dump_json(indent=2))
+
+    def read_found(self) -> RunFound | None:
+        """How the run ended; None while it has not."""
+        try:
+            return RunFound.model_validate_json(self.found.read_bytes())
+        except (FileNotFoundError, ValidationError):
+            return None
+
+    def forget_passing_failure(self) -> None:
+        """Before an attempt begins: a run that an earlier one gave up for a passing reason may end better in this."""
+        found = self.read_found()
+        if found is not None and found.failure is not None and found.failure.reason.is_retryable:
+            self.found.unlink(missing_ok=True)

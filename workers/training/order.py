@@ -1,0 +1,79 @@
+"""What one training is told, whatever the job: a train job's, one run of a study, or stages that several runs share.
+
+The folder of a training is laid out like a job's: attempt-<n>/ with the spool, artifacts/, checkpoints.
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.data.datasets import DataRoots
+from sdcn_core.training.progress import Stage
+from sdcn_core.training.stage_store import StageStore
+from workers.attempt_folder import AttemptFolder
+
+
+class TrainingOrder(BaseModel):
+    """Plain data: it travels to other processes as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    experiment: ExperimentConfig
+    run_path: Path
+    attempt: int = Field(ge=1)
+    """of the job"""
+    stop: Path
+    """exists as soon as the job's attempt shall end"""
+    home: Path
+    data_root: Path
+    weights_root: Path
+    stages: Path | None = None
+    """a store of stages; None: the training begins at the beginning and leaves no state"""
+    until: Stage | None = None
+    """the last stage to train, for the store; None: all, and then judge"""
+    num_workers: int = Field(default=1, ge=1)
+    cpus: int = Field(ge=1)
+    """threads of each process"""
+    gpus: int = Field(default=0, ge=0)
+    """of each process"""
+    checkpoints_to_keep: int = Field(ge=1)
+
+    @property
+    def folder(self) -> AttemptFolder:
+        """Of this attempt at this training; a file `stop` in it ends this training alone, as `stop` ends all."""
+        return AttemptFolder(self.run_path / f"attempt-{self.attempt}")
+
+    @property
+    def artifacts(self) -> Path:
+        return self.run_path / "artifacts"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.run_path / "checkpoints"
+
+    @property
+    def roots(self) -> DataRoots:
+        return DataRoots(data=self.data_root, cache=self.home / "cache")
+
+    @property
+    def store(self) -> StageStore | None:
+        return None if self.stages is None else StageStore(self.stages)
+
+    @property
+    def wants_stop(self) -> bool:
+        """Whether somebody asked this training, or the whole attempt, to end."""
+        return self.stop.exists() or self.folder.stop.exists()
+
+
+class RunOrder(TrainingOrder):
+    """One run of a study."""
+
+    name: str
+    """unique within the job, safe in file names"""
+    variant: str
+    seed: int
+    overrides: dict[str, JsonValue]
+    """of the variant or trial, without the seed"""
+    metric: str | None = None
+    """of those that training reports; its last value becomes RunFound.value. None: nobody asks"""
