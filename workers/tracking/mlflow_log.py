@@ -12,7 +12,7 @@ import structlog
 from service.errors import JobNotFound
 from service.queue.records import Claim
 from service.queue.repository import JobQueue
-from workers.tracking.experiment_log import describe
+from workers.tracking.tracked_run import describe
 
 if TYPE_CHECKING:
     from workers.tracking.delivery import Destination, Verdict

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.jobs.states import FailureReason
-from service.queue.records import Claim, Job, Settlement
+from service.queue.records import Claim, Settlement
 from service.queue.repository import JobQueue
 from workers.attempt_folder import AttemptFolder, RunFolder
 from workers.spool import EventSpool, FileEvent, MetricsEvent
@@ -21,61 +21,10 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from workers.tracking.delivery import DeliveryState, Destination, deliver
-from workers.tracking.experiment_log import JOB_TAG, TrackingFiles, describe
 from workers.tracking.mlflow_log import MlflowLog, QueueJobs
-
-
-@pytest.fixture(scope="session")
-def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One MLflow database for all tests here: making its tables takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlflow.db'}"
-
-
-@pytest.fixture(scope="session")
-def client(tracking_uri: str) -> MlflowClient:
-    return MlflowClient(tracking_uri=tracking_uri)
-
-
-@pytest.fixture
-def destination(client: MlflowClient, tmp_path: Path) -> Destination:
-    return Destination(client, "test", (tmp_path / "artifacts").as_uri())
-
-
-@pytest.fixture
-def claim(queue: JobQueue, submit: Callable[..., Job]) -> Claim:
-    submit()
-    claim = queue.claim("worker-a", lease_s=60)
-    assert claim is not None
-    return claim
-
-
-@pytest.fixture
-def run(claim: Claim, tmp_path: Path) -> RunFolder:
-    run = RunFolder(tmp_path / "home", claim.job_id)
-    describe(claim, run.path)
-    return run
-
-
-@pytest.fixture
-def spool_of(run: RunFolder) -> Callable[[int], EventSpool]:
-    def open_spool(attempt: int) -> EventSpool:
-        run.attempt(attempt).path.mkdir(parents=True, exist_ok=True)
-        return EventSpool(run.attempt(attempt).events)
-
-    return open_spool
-
+from workers.tracking.tracked_run import JOB_TAG, TrackingFiles
 
 Spools = Callable[[int], EventSpool]
-
-
-@pytest.fixture
-def recorded(client: MlflowClient, queue: JobQueue, claim: Claim) -> Callable[[], Run]:
-    def read() -> Run:
-        run_id = queue.get(claim.job_id).tracking_run_id
-        assert run_id is not None
-        return client.get_run(run_id)
-
-    return read
 
 
 def loss(step: int, value: float, **more: float) -> MetricsEvent:
@@ -181,7 +130,7 @@ def test_files_become_artifacts_and_huge_ones_stay_here(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("workers.tracking.delivery.UPLOAD_LIMIT_BYTES", 10)
+    monkeypatch.setattr("workers.tracking.run_writer.UPLOAD_LIMIT_BYTES", 10)
     (tmp_path / "small.json").write_text("{}")
     (tmp_path / "huge.pt").write_text("x" * 11)
     spool = spool_of(1)
