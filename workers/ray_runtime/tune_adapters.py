@@ -4,20 +4,23 @@ Tune starts trials, watches over them and gives their CPUs to others. It keeps n
 run's name, and all that is known of a run lies with the desk.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray import cloudpickle
-from ray.tune import Callback, Stopper
+from ray.tune import Callback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from workers.errors import TrainingProcessLost
 from workers.ray_runtime.failures import translated
+from workers.training.order import RunOrder
 
 RUN = "run"
 """in a trial's configuration: the name of its run"""
+
+ORDER = "order"
+"""in a trial's configuration: the RunOrder as JSON"""
 
 STEP = "global_step"
 VALUE = "value"
@@ -27,8 +30,8 @@ VALUE = "value"
 class Desk(Protocol):
     """Who keeps a sweep's trials. Called on the driver's main thread only."""
 
-    def next_run(self) -> str | None:
-        """The name of the run that is to be trained next, written down; None: no more."""
+    def next_run(self) -> RunOrder | None:
+        """The run that is to be trained next, written down; None: no more."""
         ...
 
     def goes_on(self, run: str, step: int, value: float) -> bool:
@@ -39,8 +42,8 @@ class Desk(Protocol):
         """The run's process is through with it; `error` is what went wrong, where it did not say so itself."""
         ...
 
-    def is_closed(self) -> bool:
-        """Whether the sweep must come to an end now: nothing that is still at work needs to be awaited."""
+    def tick(self) -> None:
+        """Time passes: called about ten times a second."""
         ...
 
 
@@ -52,8 +55,8 @@ class DeskSearcher(Searcher):
         self._desk = desk
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        run = self._desk.next_run()
-        return Searcher.FINISHED if run is None else {RUN: run}
+        order = self._desk.next_run()
+        return Searcher.FINISHED if order is None else {RUN: order.name, ORDER: order.model_dump_json()}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The desk hears of it by DeskCallback."""
@@ -81,6 +84,9 @@ class DeskCallback(Callback):
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         self._desk.ended(trial.config[RUN], None)
 
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
+        self._desk.tick()
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         self._desk.ended(trial.config[RUN], translated(_error_of(trial)))
 
@@ -93,16 +99,3 @@ def _error_of(trial: Any) -> BaseException:  # noqa: ANN401 - Tune's Trial
         return TrainingProcessLost("a trial ended without saying why")
     assert isinstance(error, BaseException)
     return error
-
-
-class DeskStopper(Stopper):
-    """Ends the experiment when the desk is closed."""
-
-    def __init__(self, is_closed: Callable[[], bool]) -> None:
-        self._is_closed = is_closed
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
-
-    def stop_all(self) -> bool:
-        return self._is_closed()

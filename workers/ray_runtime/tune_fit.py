@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import tune
 
-from workers.ray_runtime.tune_adapters import RUN, Desk, DeskCallback, DeskScheduler, DeskSearcher, DeskStopper
+from workers.ray_runtime.tune_adapters import RUN, Desk, DeskCallback, DeskScheduler, DeskSearcher
 
 EXPERIMENT = "trials"
 
@@ -54,7 +54,6 @@ def run_trials(
             name=EXPERIMENT,
             storage_path=str(storage),
             callbacks=[DeskCallback(desk)],
-            stop=DeskStopper(desk.is_closed),
             failure_config=tune.FailureConfig(max_failures=0),
             verbose=0,
         ),

@@ -1,0 +1,256 @@
+"""The ledger's keeper without Tune: a run that "trains" is a spool and a found.json."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdcn_core.errors import TrainingDiverged
+from service.jobs.runs import PlannedRun
+from service.jobs.states import FailureReason
+from service.jobs.study_results import RunState
+from service.jobs.sweep_spec import SweepSpec
+from tests.workers.sweep.specs import MIL, SEG, found, sweep
+from workers.attempt_folder import RunFolder
+from workers.errors import TrainingProcessLost
+from workers.spool import EventSpool, MetricsEvent, ProgressEvent
+from workers.sweep.conductor import Conductor
+from workers.sweep.ledger import Ledger
+from workers.sweep.probes import known_runs
+from workers.training.order import RunOrder
+
+RANDOM = {"space": {MIL: {"kind": "uniform", "low": 0, "high": 1}}, "search": {"kind": "random", "num_trials": 4}}
+HALVING = {**RANDOM, "early_stopping": {"grace_steps": 4, "reduction_factor": 2, "metric": "loss/mil", "goal": "min"}}
+
+
+class Attempts:
+    """Attempts at one sweep, one after another, in a folder."""
+
+    def __init__(self, home: Path, spec: SweepSpec) -> None:
+        self.spec = spec
+        self.job = RunFolder(home, "job")
+        self.told: list[str] = []
+        self.number = 0
+        self.stopping = False
+
+    def order_of(self, run: PlannedRun) -> RunOrder:
+        return RunOrder(
+            name=run.name,
+            variant=run.variant,
+            seed=run.seed,
+            overrides=dict(run.overrides),
+            experiment=run.experiment,
+            run_path=self.job.path / "runs" / run.name,
+            attempt=self.number,
+            stop=self.job.path / "stop",
+            home=self.job.path,
+            data_root=self.job.path,
+            weights_root=self.job.path,
+            cpus=1,
+            checkpoints_to_keep=2,
+        )
+
+    def begin(self, *, is_last: bool = False) -> Conductor:
+        self.number += 1
+        return Conductor(
+            self.spec,
+            Ledger(self.job, known_runs(self.spec), self.order_of),
+            rungs=self.job.path / "rungs.json",
+            is_stopping=lambda: self.stopping,
+            is_last_attempt=is_last,
+            tell=self.told.append,
+        )
+
+    def report(self, order: RunOrder, step: int, **metrics: float) -> None:
+        order.folder.path.mkdir(parents=True, exist_ok=True)
+        spool = EventSpool(order.folder.events)
+        values = {name.replace("_", "/", 1): value for name, value in metrics.items()}
+        spool.append(ProgressEvent(stage="loop", step=step, stage_steps=9, fraction=0.5, global_step=step))
+        spool.append(MetricsEvent(global_step=step, values=values))
+        spool.close()
+
+    def finish(self, conductor: Conductor, order: RunOrder, value: float | None = 0.5, **fields: Any) -> None:
+        told = found(order.name, value, overrides=order.overrides, **{"state": RunState.SUCCEEDED, **fields})
+        conductor._ledger.write_found(told)
+        conductor.ended(order.name, None)
+
+
+@pytest.fixture
+def attempts(tmp_path: Path) -> Callable[..., Attempts]:
+    return lambda **fields: Attempts(tmp_path, sweep(**fields))
+
+
+def take(conductor: Conductor) -> RunOrder:
+    order = conductor.next_run()
+    assert order is not None
+    return order
+
+
+def names(conductor: Conductor) -> list[str]:
+    return [order.name for order in iter(conductor.next_run, None)]
+
+
+def test_a_grids_trials_come_in_order_with_every_seed(attempts: Callable[..., Attempts]) -> None:
+    conductor = attempts(seeds=[0, 1]).begin()
+    assert names(conductor) == [
+        "trial-000-lambda_mil-0.1-seed0",
+        "trial-000-lambda_mil-0.1-seed1",
+        "trial-001-lambda_mil-1.0-seed0",
+        "trial-001-lambda_mil-1.0-seed1",
+    ]
+
+
+def test_exactly_as_many_trials_are_drawn_as_were_asked_for(attempts: Callable[..., Attempts]) -> None:
+    assert names(attempts(**RANDOM).begin()) == ["trial-000", "trial-001", "trial-002", "trial-003"]
+
+
+def test_a_trial_is_written_down_before_it_is_handed_out(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(**RANDOM)
+    order = take(sweep.begin())
+    assert (order.run_path / "run.json").exists()
+
+
+def test_after_a_kill_finished_trials_rest_unfinished_go_on_and_missing_ones_are_drawn(
+    attempts: Callable[..., Attempts],
+) -> None:
+    undisturbed = [dict(o.overrides) for o in iter(attempts(**RANDOM).begin().next_run, None)]
+    sweep = attempts(**RANDOM)
+    sweep.job = RunFolder(sweep.job.path.parent, "killed")
+    first = sweep.begin()
+    done, cut = take(first), take(first)
+    sweep.finish(first, done)
+    second = sweep.begin()
+    orders = list(iter(second.next_run, None))
+    assert [order.name for order in orders] == [cut.name, "trial-002", "trial-003"]
+    assert [dict(o.overrides) for o in (done, *orders)] == undisturbed
+
+
+def test_a_kill_between_a_verdict_and_its_record_stops_the_trial_all_the_same(
+    attempts: Callable[..., Attempts],
+) -> None:
+    sweep = attempts(**HALVING)
+    first = sweep.begin()
+    good, bad = take(first), take(first)
+    for order, loss in ((good, 0.1), (bad, 0.9)):
+        sweep.report(order, 4, loss_mil=loss)
+    assert first.goes_on(good.name, 4, 0.1)
+    assert not first.goes_on(bad.name, 4, 0.9)
+    (bad.run_path / "found.json").unlink()
+    second = sweep.begin()
+    assert [run.state for run in second.found()] == [RunState.STOPPED_EARLY]
+    assert names(second) == [good.name, "trial-002", "trial-003"]
+
+
+def test_a_new_trial_is_measured_against_those_of_earlier_attempts(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(**HALVING)
+    first = sweep.begin()
+    good = take(first)
+    first.goes_on(good.name, 4, 0.1)
+    sweep.finish(first, good)
+    second = sweep.begin()
+    late = take(second)
+    assert not second.goes_on(late.name, 4, 0.5)
+
+
+def test_a_trial_that_was_stopped_early_keeps_what_it_had_reported(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(**HALVING, metric="loss/mil", goal="min")
+    first = sweep.begin()
+    good, bad = take(first), take(first)
+    first.goes_on(good.name, 4, 0.1)
+    sweep.report(bad, 2, loss_mil=0.95)
+    sweep.report(bad, 4, loss_mil=0.9)
+    first.goes_on(bad.name, 4, 0.9)
+    first.ended(bad.name, None)
+    (stopped,) = first.found()
+    assert (stopped.state, stopped.value, stopped.global_step) == (RunState.STOPPED_EARLY, 0.9, 4)
+
+
+def test_a_trial_whose_process_is_lost_waits_for_the_next_attempt(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(**RANDOM)
+    first = sweep.begin()
+    order = take(first)
+    first.ended(order.name, TrainingProcessLost("gone"))
+    assert set(first.lost) == {order.name}
+    assert first.found() == ()
+    assert take(sweep.begin()).name == order.name
+
+
+def test_in_the_last_attempt_a_lost_trial_has_failed_and_the_others_count(attempts: Callable[..., Attempts]) -> None:
+    conductor = attempts(**RANDOM).begin(is_last=True)
+    conductor.ended(take(conductor).name, TrainingProcessLost("gone"))
+    (lost,) = conductor.found()
+    assert lost.failure is not None
+    assert lost.failure.reason is FailureReason.LOST_WORKER
+
+
+def test_a_trial_that_diverged_has_failed_and_is_not_tried_again(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(**RANDOM)
+    first = sweep.begin()
+    first.ended(take(first).name, TrainingDiverged("loss/mil is nan at step 3"))
+    assert first.lost == {}
+    assert names(sweep.begin()) == ["trial-001", "trial-002", "trial-003"]
+
+
+def test_a_metric_that_a_finished_trial_never_reported_is_a_failure_that_names_those_there_are(
+    attempts: Callable[..., Attempts],
+) -> None:
+    sweep = attempts(metric="loss/unheard-of")
+    conductor = sweep.begin()
+    order = take(conductor)
+    sweep.report(order, 3, loss_mil=0.2, eval_mean_ap=0.4)
+    sweep.finish(conductor, order, value=None)
+    (failed,) = conductor.found()
+    assert failed.state is RunState.FAILED
+    assert failed.failure is not None
+    assert failed.failure.reason is FailureReason.BAD_INPUT
+    assert failed.failure.message == ("metric loss/unheard-of was never reported; there are: eval/mean_ap, loss/mil")
+
+
+def test_values_that_do_not_go_together_are_a_failed_trial_and_the_sweep_goes_on(
+    attempts: Callable[..., Attempts],
+) -> None:
+    space = {
+        "model.detection.refinements": {"kind": "choice", "values": [0, 2]},
+        "objective.detection_instructs_segmentation": {"kind": "choice", "values": [False, True]},
+    }
+    overrides = {"objective.detection_instructs_segmentation": False}
+    search = {"kind": "random", "num_trials": 12}
+    sweep = attempts(space=space, overrides=overrides, search=search)
+    conductor = sweep.begin()
+    possible = names(conductor)
+    refused = conductor.found()
+    assert len(possible) + len(refused) == 12
+    assert 0 < len(refused) < 12
+    assert all(run.failure and "refinements" in run.failure.message for run in refused)
+
+
+def test_optuna_draws_after_a_restart_what_it_would_have_drawn(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(**{**RANDOM, "search": {"kind": "optuna", "num_trials": 14, "seed": 1}})
+    conductor = sweep.begin()
+    for _ in range(12):
+        order = take(conductor)
+        sweep.finish(conductor, order, value=float(order.overrides[MIL]))  # type: ignore[arg-type]
+    expected = conductor._draw(12, conductor._ledger.runs())
+    assert dict(take(sweep.begin()).overrides) == expected
+
+
+def test_nothing_is_handed_out_to_an_attempt_that_was_asked_to_end(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(**RANDOM)
+    conductor = sweep.begin()
+    order = take(conductor)
+    sweep.stopping = True
+    assert conductor.next_run() is None
+    conductor.ended(order.name, None)
+    assert conductor.found() == ()
+    assert not conductor.is_complete()
+
+
+def test_the_log_is_told_how_far_the_sweep_is(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(space={SEG: {"kind": "choice", "values": [1, 2, 3]}})
+    conductor = sweep.begin()
+    sweep.finish(conductor, take(conductor), 0.25)
+    sweep.finish(conductor, take(conductor), 0.4125)
+    conductor.ended(take(conductor).name, TrainingDiverged("no"))
+    assert conductor.is_complete()
+    assert sweep.told[-1] == ("3 of 3 trials ended, 1 failed; best eval/mean_ap 0.4125, trial-001-lambda_seg-2")
