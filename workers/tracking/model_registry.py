@@ -104,7 +104,8 @@ class _Registration:
         tracked = self._writer.tracked
         tags = {JOB_TAG: tracked.job_id, DATA_TAG: tracked.data_digest or ""}
         if (results := self._results()) is not None:
-            tags |= {MEAN_AP_TAG: repr(results.trained.mean_ap), MEAN_COR_LOC_TAG: repr(results.trained.mean_corloc)}
+            means = {MEAN_AP_TAG: results.trained.mean_ap, MEAN_COR_LOC_TAG: results.trained.mean_corloc}
+            tags |= {name: repr(mean) for name, mean in means.items() if mean is not None}
         return tags
 
     def _results(self) -> TrainResults | None:

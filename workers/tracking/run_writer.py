@@ -53,6 +53,8 @@ class DeliveryState(BaseModel):
     """bytes of each attempt's spool that are delivered"""
     last_steps: dict[str, int] = {}
     """newest step of each metric"""
+    closed_at_ms: int | None = None
+    """of a study's run: when it ended, as it was last closed"""
     closed_runs: tuple[str, ...] = ()
     """of a study: its runs of which nothing is left to deliver"""
     registry_failures: int = 0

@@ -66,14 +66,25 @@ def _deliver_run(path: Path, parent: RunWriter, parent_id: str, job_ended_at_ms:
     writer.write(run_id)
     if found is not None:
         outcome, ended_at_ms = found
-        writer.set_tag(run_id, STATE_TAG, outcome.state.value)
-        if outcome.failure is not None:
-            writer.set_tag(run_id, FAILURE_TAG, f"{outcome.failure.reason}: {outcome.failure.message}")
-        writer.client.set_terminated(run_id, status=STATUS[outcome.state], end_time=ended_at_ms)
-    elif over:
+        _close(writer, run_id, outcome, ended_at_ms)
+        # A later attempt of the job tries a run again that failed for a passing reason.
+        return over or outcome.failure is None or not outcome.failure.reason.is_retryable
+    if over:
         writer.set_tag(run_id, STATE_TAG, UNFINISHED)
         writer.client.set_terminated(run_id, status="KILLED", end_time=job_ended_at_ms)
-    return found is not None or over
+    return over
+
+
+def _close(writer: RunWriter, run_id: str, outcome: RunFound, ended_at_ms: int) -> None:
+    if writer.state.closed_at_ms == ended_at_ms:
+        return
+    writer.set_tag(run_id, STATE_TAG, outcome.state.value)
+    if outcome.failure is not None:
+        writer.set_tag(run_id, FAILURE_TAG, f"{outcome.failure.reason}: {outcome.failure.message}")
+    elif writer.state.closed_at_ms is not None:  # it failed before
+        writer.set_tag(run_id, FAILURE_TAG, "")
+    writer.client.set_terminated(run_id, status=STATUS[outcome.state], end_time=ended_at_ms)
+    writer.remember(closed_at_ms=ended_at_ms)
 
 
 def _found(path: Path) -> tuple[RunFound, int] | None:

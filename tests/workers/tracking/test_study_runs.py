@@ -204,6 +204,21 @@ def test_a_later_attempt_goes_on_with_the_same_child(study: Study) -> None:
     assert child.data.tags["sdcn.attempt"] == "2"
 
 
+def test_a_run_that_failed_for_a_passing_reason_may_end_better_in_a_later_attempt(study: Study) -> None:
+    study.begin("sdcn-seed0").append(loss(20))
+    study.end("sdcn-seed0", RunState.FAILED, RunFailure(reason=FailureReason.INFRASTRUCTURE, message="no room"))
+    study.deliver()
+    (study.path("sdcn-seed0") / "found.json").unlink()
+    (study.path("sdcn-seed0") / "attempt-2").mkdir()
+    EventSpool(study.path("sdcn-seed0") / "attempt-2" / "events.jsonl").append(loss(40))
+    study.deliver()
+    assert study.children()["sdcn-seed0"].info.status == "RUNNING"
+    study.end("sdcn-seed0", RunState.SUCCEEDED)
+    study.deliver()
+    child = study.children()["sdcn-seed0"]
+    assert (child.info.status, child.data.tags["sdcn.failure"]) == ("FINISHED", "")
+
+
 def test_files_of_a_run_are_its_artifacts(study: Study, tmp_path: Path) -> None:
     (tmp_path / "gallery.jpg").write_text("")
     study.begin("sdcn-seed0").append(FileEvent(name="gallery.jpg", path=tmp_path / "gallery.jpg"))
