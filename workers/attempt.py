@@ -41,7 +41,8 @@ def run(folder: AttemptFolder) -> Outcome:
     try:
         order = folder.read_order()
         os.environ.update(ray_environment(order.ray, order.scratch))
-        return _execute(order, folder)
+        outcome = _execute(order, folder)
+        return _after_failure(outcome, folder) if isinstance(outcome, Failed) else outcome
     except AttemptStopped:
         return Stopped()
     except (KeyboardInterrupt, SystemExit):  # an interrupt; Ray answers it by leaving the process
@@ -61,6 +62,22 @@ def _execute(order: AttemptOrder, folder: AttemptFolder) -> Outcome:
             from workers.executors.train import train
 
             return train(context)
+        case "ablation":
+            from workers.executors.ablation import ablation
+
+            return ablation(context)
+        case "sweep":
+            from workers.executors.sweep import sweep
+
+            return sweep(context)
+        case "evaluate":
+            from workers.executors.evaluate import evaluate
+
+            return evaluate(context)
+        case "predict":
+            from workers.executors.predict import predict
+
+            return predict(context)
         case unknown:
             assert_never(unknown)
 

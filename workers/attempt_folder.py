@@ -79,7 +79,7 @@ class RunFolder:
 
     def attempts(self) -> list["AttemptFolder"]:
         """The attempts that left files, first to last."""
-        return sorted((AttemptFolder(path) for path in self.path.glob("attempt-*")), key=lambda folder: folder.number)
+        return attempts_in(self.path)
 
 
 class AttemptFolder:
@@ -92,7 +92,7 @@ class AttemptFolder:
         self.stop = path / "stop"
         self.outcome = path / "outcome.json"
         self.findings = path / "findings.json"
-        """what the first training process found: results, or null where it was asked to stop"""
+        """how training came to its end, in the words of its first process"""
         self.log = path / "log.txt"
         self.session = path / "session.json"
         self.ray_job = path / "ray_job.txt"
@@ -139,6 +139,11 @@ class AttemptFolder:
             return self.ray_job.read_text().strip() or None
         except FileNotFoundError:
             return None
+
+
+def attempts_in(run_path: Path) -> list[AttemptFolder]:
+    """The attempts that left files in the folder of a job, or of a run of a study, first to last."""
+    return sorted((AttemptFolder(path) for path in run_path.glob("attempt-*")), key=lambda folder: folder.number)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -6,6 +6,7 @@ WorkerError
 ├── ClusterTooSmall       the cluster can never hold what the job asks for
 ├── TrainingProcessLost   a training process ended without saying why
 ├── OutOfMemory           a training process was refused memory, or killed for it
+├── FolderHeld            a process of an earlier attempt still writes where this one must
 └── TrackingUnavailable   MLflow does not answer; what it should hear stays on disk
 
 All survive pickling (they carry one message), because some cross Ray's process borders.
@@ -34,6 +35,10 @@ class TrainingProcessLost(WorkerError):
 
 class OutOfMemory(WorkerError):
     """A training process was refused memory or killed for it; the same would happen again."""
+
+
+class FolderHeld(WorkerError):
+    """A process of an earlier attempt still writes where this one must; it may end by itself."""
 
 
 class TrackingUnavailable(WorkerError):

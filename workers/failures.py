@@ -5,7 +5,7 @@ import errno
 from sdcn_core.errors import BadInput, SdcnError, TrainingDiverged
 from service.jobs.states import FailureReason
 from workers.attempt_folder import Failed
-from workers.errors import ClusterTooSmall, ClusterUnavailable, OutOfMemory, TrainingProcessLost
+from workers.errors import ClusterTooSmall, ClusterUnavailable, FolderHeld, OutOfMemory, TrainingProcessLost
 
 MESSAGE_LENGTH = 2000
 
@@ -31,7 +31,9 @@ def _reason(error: BaseException) -> FailureReason:
 
 def _sentence(error: BaseException) -> str:
     match error:
-        case SdcnError() | ClusterTooSmall() | ClusterUnavailable() | TrainingProcessLost() | OutOfMemory():
+        case SdcnError() | ClusterTooSmall() | ClusterUnavailable():
+            return str(error)
+        case TrainingProcessLost() | OutOfMemory() | FolderHeld():
             return str(error)
         case MemoryError():
             return (

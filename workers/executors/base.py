@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from workers.attempt_folder import AttemptFolder, AttemptOrder, Succeeded
+from workers.attempt_folder import AttemptFolder, AttemptOrder, Failed, RunFolder, Succeeded
 from workers.errors import AttemptStopped
 from workers.spool import EventSpool
 
@@ -15,6 +15,10 @@ class JobContext:
     order: AttemptOrder
     folder: AttemptFolder
     spool: EventSpool
+
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(self.order.home, self.order.job_id)
 
     def check_stop(self) -> None:
         """Call it where the work can be dropped.
@@ -29,8 +33,8 @@ class JobContext:
 class JobExecutor(Protocol):
     """Carries out one attempt, on the main thread of the child process."""
 
-    def __call__(self, context: JobContext) -> Succeeded:
-        """Do the job.
+    def __call__(self, context: JobContext) -> Succeeded | Failed:
+        """Do the job; how it ended.
 
         Raises:
             AttemptStopped: it was asked to end, and has.

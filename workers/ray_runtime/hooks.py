@@ -1,6 +1,5 @@
 """The trainer's surroundings in one of Ray Train's processes: every method is called on every rank."""
 
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +10,18 @@ from torch import nn
 
 from sdcn_core.training.progress import TrainingReport
 from sdcn_core.training.ranks import Ranks
-from workers.attempt_folder import AttemptFolder
-from workers.ray_runtime.reporting import events_of, keep_files, to_payload
-from workers.ray_runtime.run_storage import checkpoint_name
+from workers.ray_runtime.reporting import to_payload
 from workers.spool import Event, ResumedEvent
+from workers.training.checkpoints import checkpoint_name
+from workers.training.events import events_of, keep_files
+from workers.training.order import TrainingOrder
 
 
 class RayHooks:
     """See TrainingHooks."""
 
-    def __init__(self, folder: AttemptFolder, artifacts: Path, ranks: Ranks, resumed_from: int | None) -> None:
-        self._folder = folder
-        self._artifacts = artifacts
+    def __init__(self, order: TrainingOrder, ranks: Ranks, resumed_from: int | None) -> None:
+        self._order = order
         self._ranks = ranks
         self._first_events: list[Event] = [] if resumed_from is None else [ResumedEvent(global_step=resumed_from)]
 
@@ -39,17 +38,17 @@ class RayHooks:
     def report(self, report: TrainingReport, checkpoint: Path | None) -> None:
         payload: dict[str, Any] = {}
         if self._ranks.is_first:
-            events = self._first_events + events_of(report, keep_files(report.files, self._artifacts))
+            events = self._first_events + events_of(report, keep_files(report.files, self._order.artifacts))
             self._first_events = []
             payload = to_payload(events)
         ray_train.report(
             payload,
             checkpoint=None if checkpoint is None else ray_train.Checkpoint.from_directory(checkpoint),
-            checkpoint_dir_name=checkpoint_name(report.global_step, secrets.token_hex(4)),
+            checkpoint_dir_name=checkpoint_name(report.global_step),
         )
 
     def should_stop(self) -> bool:
-        wanted = self._folder.stop.exists()
+        wanted = self._order.wants_stop
         if self._ranks.world_size == 1:
             return wanted
         # Rank 0 alone decides: the others may look a moment later and see another answer.

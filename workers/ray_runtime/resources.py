@@ -48,6 +48,27 @@ def _fitting(node: Node, cpus: int, gpus: int) -> int:
     return min(by_cpus, int(node.gpus // gpus)) if gpus else by_cpus
 
 
+def share_of_study(resources: Resources, cluster: Cluster) -> Share:
+    """What each training of a study gets: as share_out, but one CPU a process without a wish, so that many run side
+    by side.
+
+    Raises:
+        ClusterTooSmall: a cluster of this worker's own cannot hold one training.
+        ClusterUnavailable: a shared cluster cannot hold one now.
+    """
+    return share_out(resources.model_copy(update={"cpus_per_worker": resources.cpus_per_worker or 1}), cluster)
+
+
+def side_by_side(share: Share, cluster: Cluster, max_parallel: int | None) -> int:
+    """How many trainings of that share the cluster holds at once, at most `max_parallel`; at least 1.
+
+    All processes ask for the same, so room for n * num_workers of them is room for n groups wherever Ray puts them,
+    and no group waits for processes while it holds others.
+    """
+    rooms = sum(_fitting(node, share.cpus, share.gpus) for node in cluster.nodes)
+    return max(1, min(rooms // share.num_workers, max_parallel or rooms))
+
+
 def scaling_config(share: Share) -> ScalingConfig:
     return ScalingConfig(
         num_workers=share.num_workers,
@@ -56,15 +77,15 @@ def scaling_config(share: Share) -> ScalingConfig:
     )
 
 
-def run_config(run_path: Path, *, checkpoints_to_keep: int, callback: UserCallback) -> RunConfig:
-    """Ray keeps a run by its name: the job's id, so a later attempt finds the checkpoints of an earlier one.
+def run_config(storage: Path, *, checkpoints_to_keep: int, callback: UserCallback) -> RunConfig:
+    """Ray keeps a run by its folder, so a later attempt finds the checkpoints of an earlier one.
 
     A training process that fails is not started again by Ray (max_failures 0): it could not tell a lost process from a
     diverged loss, and the queue, which can, has the one budget of attempts.
     """
     return RunConfig(
-        name=run_path.name,
-        storage_path=str(run_path.parent),
+        name=storage.name,
+        storage_path=str(storage.parent),
         checkpoint_config=CheckpointConfig(num_to_keep=checkpoints_to_keep),
         failure_config=FailureConfig(max_failures=0, controller_failure_limit=START_RETRIES),
         callbacks=[callback],

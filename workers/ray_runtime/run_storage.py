@@ -9,22 +9,12 @@ import logging
 import shutil
 from pathlib import Path
 
+from workers.training.checkpoints import PREFIX
+
 log = logging.getLogger(__name__)
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 COPY = "checkpoint_manager_snapshot.last.json"
-
-_PREFIX = "step-"
-
-
-def checkpoint_name(global_step: int, unique: str) -> str:
-    """The folder name of a checkpoint. Unique: a replayed step writes it again, beside the old one."""
-    return f"{_PREFIX}{global_step:09d}-{unique}"
-
-
-def step_of(checkpoint: Path) -> int:
-    """The global step at which a checkpoint folder was written."""
-    return int(checkpoint.name.removeprefix(_PREFIX).partition("-")[0])
 
 
 def keep_copy_of_snapshot(run_path: Path) -> None:
@@ -46,7 +36,7 @@ def mend_snapshot(run_path: Path) -> None:
         return
     if _is_usable(snapshot):
         named = _named(snapshot)
-        for folder in run_path.glob(f"{_PREFIX}*"):
+        for folder in run_path.glob(f"{PREFIX}*"):
             if folder.name not in named:
                 shutil.rmtree(folder)
         return

@@ -4,6 +4,7 @@ The folder of a training is laid out like a job's: attempt-<n>/ with the spool, 
 """
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -77,3 +78,14 @@ class RunOrder(TrainingOrder):
     """of the variant or trial, without the seed"""
     metric: str | None = None
     """of those that training reports; its last value becomes RunFound.value. None: nobody asks"""
+
+
+class TrainingEnd(BaseModel):
+    """How a training came to its end, in the words of its first process."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stopped: bool
+    """it was asked to end, and its last checkpoint is kept"""
+    results: dict[str, Any] | None
+    """as TrainResults; None where it was stopped, or trained for a store"""

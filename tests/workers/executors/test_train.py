@@ -7,7 +7,8 @@ from service.jobs.specs import TrainSpec
 from workers.attempt_folder import AttemptFolder, AttemptOrder, RayOrder
 from workers.errors import AttemptStopped
 from workers.executors.base import JobContext
-from workers.executors.train import DataProgress, write_table
+from workers.executors.data import DataProgress
+from workers.training.result_files import write_table
 from workers.spool import EventSpool, NoteEvent, ProgressEvent, SpoolReader
 
 

@@ -1,0 +1,35 @@
+"""What a training found, as files among its artifacts."""
+
+import csv
+from pathlib import Path
+
+from service.jobs.results import TrainResults
+from workers.attempt_folder import write_atomically
+from workers.spool import EventSpool, FileEvent
+
+
+def keep_text(spool: EventSpool, path: Path, text: str) -> None:
+    """Write an artifact and tell of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text)
+    spool.append(FileEvent(name=path.name, path=path))
+
+
+def keep_results(spool: EventSpool, artifacts: Path, results: TrainResults) -> None:
+    """Write results.json and results.csv and tell of them."""
+    keep_text(spool, artifacts / "results.json", results.model_dump_json(indent=2))
+    table = artifacts / "results.csv"
+    write_table(results, table)
+    spool.append(FileEvent(name=table.name, path=table))
+
+
+def write_table(results: TrainResults, path: Path) -> None:
+    """AP and CorLoc per class and their means as CSV, beside those of the baselines."""
+    judged = {"": results.trained, "untrained_": results.untrained, "chance_": results.chance}
+    columns = [(prefix, judgement) for prefix, judgement in judged.items() if judgement is not None]
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["class", *(f"{prefix}{measure}" for prefix, _ in columns for measure in ("ap", "corloc"))])
+        for name in results.classes:
+            rows.writerow([name, *(value for _, j in columns for value in (j.ap.get(name), j.corloc.get(name)))])
+        rows.writerow(["mean", *(value for _, j in columns for value in (j.mean_ap, j.mean_corloc))])
