@@ -1,0 +1,68 @@
+"""Model files with made-up weights, for tests that train nothing."""
+
+from pathlib import Path
+
+import torch
+
+from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.config.model import (
+    BackboneConfig,
+    DetectionConfig,
+    ModelConfig,
+    SmallVggBackbone,
+    SqueezeNetBackbone,
+    Vgg16Backbone,
+    WeightsFile,
+)
+from sdcn_core.config.presets import preset
+from sdcn_core.models.batch_norm import BatchNorm
+from sdcn_core.models.sdcn import SDCN
+from tests.shared_material import shared_folder
+
+CLASSES = ("cat", "dog", "horse", "person")
+
+
+def experiment_of(backbone: str = "small_vgg", *, refinements: int = 3) -> ExperimentConfig:
+    model = ModelConfig(
+        backbone=_backbone(backbone),
+        detection=DetectionConfig(roi_grid=3, hidden=32, refinements=refinements),
+        segmentation={"levels": 2, "channels": 16, "bottleneck": 8, "groups": 4},
+    )
+    experiment = preset("tiny").with_overrides({"objective.detection_instructs_segmentation": refinements > 0})
+    return ExperimentConfig.model_validate(experiment.model_dump() | {"model": model.model_dump()})
+
+
+def write_model(path: Path, experiment: ExperimentConfig, *, seed: int = 0) -> Path:
+    """A file as a training leaves it; heads are strong enough that proposals score differently."""
+    torch.manual_seed(seed)
+    root = shared_folder()
+    weights_root = None if root is None else root / "weights"
+    sdcn = SDCN(experiment.model, len(CLASSES), segmentation_branch=True, weights_root=weights_root)
+    with torch.no_grad():
+        for part in sdcn.modules():
+            if isinstance(part, BatchNorm):
+                part.running_mean.normal_(0, 0.1)
+                part.running_var.uniform_(0.5, 2)
+        for head in (*sdcn.detection.refinement.heads, sdcn.detection.midn.select, sdcn.detection.midn.classify):
+            features = sdcn.detection.features.fc7.out_features
+            head.weight.normal_(0, features**-0.5)  # type: ignore[union-attr,operator]
+    content = {
+        "experiment": experiment.model_dump(mode="json"),
+        "classes": list(CLASSES),
+        "weights": sdcn.state_dict(),
+    }
+    torch.save(content, path)
+    return path
+
+
+def _backbone(kind: str) -> BackboneConfig:
+    match kind:
+        case "small_vgg":
+            return SmallVggBackbone(widths=(8, 8, 12, 16))
+        case "squeezenet1_1":
+            root = shared_folder()
+            file = "squeezenet_v1.1_notop.npz"
+            known = root is not None and (root / "weights" / file).is_file()
+            return SqueezeNetBackbone(weights=WeightsFile(path=file) if known else None, frozen="none")
+        case _:
+            return Vgg16Backbone(frozen="none")
