@@ -1,0 +1,149 @@
+"""`model.json`: all that somebody must know who runs an exported model without this package."""
+
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from sdcn_core.config.data import ProposalConfig
+from sdcn_core.config.evaluation import EvaluationConfig
+from sdcn_core.models.pixel_norm import PixelNorm
+from sdcn_core.models.saved import SavedModel
+
+TORCH_FILE = "model.pt2"
+ONNX_FILE = "model.onnx"
+CARD_FILE = "model.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Contract(_Part):
+    """What goes in and comes out, the same for both files."""
+
+    image: str = (
+        "float32 (1, 3, height, width): RGB, 0 to 255, scaled to a test size; the mean is taken off inside the network"
+    )
+    proposals: str = (
+        "float32 (N, 4), N >= 1: x1, y1, x2, y2 in pixels of the image as given, half-open: a box holds the pixels"
+        " x1 <= x < x2"
+    )
+    scores: str = "float32 (N, C) in [0, 1], columns in the order of `classes`, no background"
+    program_min_side_px: int
+    """shortest side of an image that model.pt2 takes; model.onnx takes any"""
+
+
+class Normalisation(_Part):
+    """What the network itself does with an image: (image - mean) / deviation."""
+
+    inside: Literal[True] = True
+    mean: tuple[float, float, float]
+    """of R, G, B, in [0, 255]"""
+    deviation: tuple[float, float, float]
+
+
+class Testing(_Part):
+    """How the model was judged; the scores of an image's passes are averaged before suppression."""
+
+    scales_px: tuple[int, ...] | None
+    """one pass at each; null: one at the image's own size"""
+    side: Literal["shortest", "longest"]
+    """which side of the image gets the scale"""
+    max_side_px: int
+    """the longest side is never larger than this after scaling"""
+    interpolation: Literal["bilinear"] = "bilinear"
+    """as cv2.resize with INTER_LINEAR; boxes are scaled by each axis's own ratio of rounded sizes"""
+    flip: bool
+    """each pass again on the mirror image: x1, x2 = width - x2, width - x1"""
+    nms_iou: float
+    """per class, a box overlapping a better one by this or more goes"""
+    boxes_per_class: int
+    """best of a class that enter suppression"""
+
+
+class CheckedFile(_Part):
+    sha256: str
+    largest_difference: float
+    """of a score from the model's own, on an image of noise with boxes of all kinds"""
+    written_with: str
+    run: tuple[str, ...]
+    """lines of Python"""
+
+
+class ModelCard(_Part):
+    format: Literal[1] = 1
+    model_sha256: str
+    """of the model.pt that was exported"""
+    experiment_digest: str
+    """equal for equal experiments"""
+    backbone: str
+    refinements: int
+    """K; 0 is WSDDN, which detects with its MIDN scores"""
+    classes: tuple[str, ...]
+    stride: int
+    """pixels a cell of the map that is pooled"""
+    contract: Contract
+    normalisation: Normalisation
+    testing: Testing
+    proposals: ProposalConfig
+    """the Selective Search whose boxes the model knows"""
+    files: dict[str, CheckedFile] = {}
+    """by file name"""
+
+    @classmethod
+    def of(cls, saved: SavedModel) -> "ModelCard":
+        """The card of a model, before there are files."""
+        experiment = saved.experiment
+        stride = saved.sdcn.backbone.stride
+        return cls(
+            model_sha256=saved.sha256,
+            experiment_digest=experiment.digest(),
+            backbone=experiment.model.backbone.kind,
+            refinements=experiment.model.detection.refinements,
+            classes=saved.classes,
+            stride=stride,
+            contract=Contract(program_min_side_px=stride + 1),
+            normalisation=_normalisation(saved),
+            testing=_testing(experiment.evaluation, experiment.data.max_side_px),
+            proposals=experiment.data.proposals,
+        )
+
+    def properties(self) -> dict[str, str]:
+        """The card as texts that an ONNX file carries: its parts by name, and all of it under `card`."""
+        whole = self.model_dump(mode="json", exclude={"files"})
+        parts = {name: value if isinstance(value, str) else _json(value) for name, value in whole.items()}
+        return {f"sdcn.{name}": text for name, text in (parts | {"card": _json(whole)}).items()}
+
+
+RUN_PROGRAM = (
+    "import torch, sdcn_core.export.operator",
+    f'detector = torch.export.load("{TORCH_FILE}").module()',
+    "scores = detector(image, proposals)  # tensors",
+)
+RUN_ONNX = (
+    "import onnxruntime",
+    f'session = onnxruntime.InferenceSession("{ONNX_FILE}", providers=["CPUExecutionProvider"])',
+    'scores = session.run(["scores"], {"image": image, "proposals": proposals})[0]  # numpy arrays',
+)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _normalisation(saved: SavedModel) -> Normalisation:
+    (pixels,) = (part for part in saved.sdcn.backbone.modules() if isinstance(part, PixelNorm))
+    mean, deviation = (tuple(map(float, constant.flatten())) for constant in (pixels.mean, pixels.deviation))
+    return Normalisation.model_validate({"mean": mean, "deviation": deviation})
+
+
+def _testing(evaluation: EvaluationConfig, max_side_px: int) -> Testing:
+    return Testing(
+        scales_px=evaluation.test_scales_px,
+        side=evaluation.test_side,
+        max_side_px=max_side_px,
+        flip=evaluation.flip,
+        nms_iou=evaluation.nms_iou,
+        boxes_per_class=evaluation.boxes_per_class,
+    )

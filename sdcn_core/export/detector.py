@@ -1,0 +1,45 @@
+"""The network of test time as one module with tensors in and a tensor out: what is exported."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdcn_core.export.operator import roi_max_pool
+from sdcn_core.models.sdcn import SDCN
+
+
+class Detector(nn.Module):
+    """f^E and f^D of one image, without f^S; equals `SDCN.detect` bit for bit. It shares the network's weights.
+
+    Args:
+        sdcn: in evaluation mode, or dropout blurs the scores.
+    """
+
+    def __init__(self, sdcn: SDCN) -> None:
+        super().__init__()
+        self.num_classes = sdcn.num_classes
+        self.backbone = sdcn.backbone
+        self.detection = sdcn.detection
+        self.train(sdcn.training)
+
+    def forward(self, image: Tensor, proposals: Tensor) -> Tensor:
+        """Scores (N, C) in [0, 1], without background: the refinements' mean, or D^m where there are none.
+
+        Args:
+            image: (1, 3, H, W) float32, RGB in [0, 255].
+            proposals: (N, 4) float32 xyxy px of the image, half-open, N >= 1.
+        """
+        x = self.backbone(image)[-1]
+        layers = self.detection.features
+        pooled = roi_max_pool(x, proposals, layers.stride, layers.grid)  # (N, D, g, g)
+        hidden = layers.dropout(F.relu(layers.fc6(pooled.flatten(1))))
+        hidden = layers.dropout(F.relu(layers.fc7(hidden)))
+        if not self.detection.refinement.heads:
+            return self._midn_scores(hidden)
+        refinements = [logits.softmax(dim=1) for logits in self.detection.refinement(hidden)]  # K times (N, C + 1)
+        return torch.stack(refinements).mean(dim=0)[:, : self.num_classes]
+
+    def _midn_scores(self, hidden: Tensor) -> Tensor:
+        """D^m, eq. (2), of one image. `Midn` splits several by their numbers, which a program would hold fixed."""
+        midn = self.detection.midn
+        return midn.select(hidden).float().softmax(dim=0) * midn.classify(hidden).float().softmax(dim=1)

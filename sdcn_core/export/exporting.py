@@ -1,0 +1,107 @@
+"""A trained model as files that run elsewhere: a program of torch.export, an ONNX file, and a card about both."""
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sdcn_core.errors import SdcnError
+from sdcn_core.export.card import CARD_FILE, ONNX_FILE, RUN_ONNX, RUN_PROGRAM, TORCH_FILE, CheckedFile, ModelCard
+from sdcn_core.export.detector import Detector
+from sdcn_core.export.onnx_model import export_onnx, run_onnx
+from sdcn_core.export.probe import probe_input
+from sdcn_core.export.torch_program import run_program, save_program, trace
+from sdcn_core.models.saved import SavedModel, load_model
+
+ONNX_TOLERANCE = 1e-4
+"""of a score; another library adds a convolution's products in another order"""
+
+
+class ExportFailed(SdcnError):
+    """An exported file does not score as the model does; it was not kept."""
+
+
+def export_model(model_path: Path, folder: Path) -> dict[str, Path]:
+    """Write `model.pt2`, `model.onnx` and `model.json` into the folder, which is made when needed.
+
+    Each file is loaded again and run beside the model before it gets its name: the program's scores are equal, those of
+    ONNX within ONNX_TOLERANCE, and the card says by how much they differ.
+
+    Args:
+        model_path: model.pt of a training.
+        folder: files of the same names are replaced.
+
+    Returns:
+        The files by name.
+
+    Raises:
+        WeightsError: the model cannot be used.
+        BadInput: onnx, onnxscript or onnxruntime is not installed, or the weights are too large for an ONNX file.
+        ExportFailed: a file does not score as the model does.
+    """
+    saved = load_model(model_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    card = ModelCard.of(saved)
+    program = trace(Detector(saved.sdcn))
+    torch_file = _checked(
+        saved,
+        folder / TORCH_FILE,
+        write=lambda path: save_program(program, path, notes={CARD_FILE: card.model_dump_json(exclude={"files"})}),
+        run=lambda path, image, proposals: run_program(path, image, proposals).numpy(),
+        tolerance=0.0,
+        written_with=("torch",),
+        lines=RUN_PROGRAM,
+    )
+    onnx_file = _checked(
+        saved,
+        folder / ONNX_FILE,
+        write=lambda path: export_onnx(program, path, properties=card.properties()),
+        run=run_onnx,
+        tolerance=ONNX_TOLERANCE,
+        written_with=("torch", "onnx", "onnxscript", "onnxruntime"),
+        lines=RUN_ONNX,
+    )
+    card = card.model_copy(update={"files": {TORCH_FILE: torch_file, ONNX_FILE: onnx_file}})
+    partial = _partial(folder / CARD_FILE)
+    partial.write_text(card.model_dump_json(indent=2))
+    partial.replace(folder / CARD_FILE)
+    return {name: folder / name for name in (TORCH_FILE, ONNX_FILE, CARD_FILE)}
+
+
+def _checked(
+    saved: SavedModel,
+    path: Path,
+    *,
+    write: Callable[[Path], None],
+    run: Callable[[Path, Tensor, Tensor], NDArray[np.float32]],
+    tolerance: float,
+    written_with: tuple[str, ...],
+    lines: tuple[str, ...],
+) -> CheckedFile:
+    """Write the file under another name, compare its scores with the model's, and give it its own."""
+    partial = _partial(path)
+    try:
+        write(partial)
+        image, proposals = probe_input()
+        own = saved.sdcn.detect(image, (proposals,))[0].numpy()
+        difference = float(np.abs(run(partial, image, proposals) - own).max())
+        if not difference <= tolerance:  # NaN too
+            raise ExportFailed(
+                f"{path.name} of model {saved.sha256[:12]} scores differently by {difference:.3g}, more than"
+                f" {tolerance:.3g}: it was not kept; other versions of torch, onnx or onnxruntime may translate better"
+            )
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in written_with)
+    return CheckedFile(sha256=sha256, largest_difference=difference, written_with=versions, run=lines)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".partial-{path.name}")

@@ -1,0 +1,161 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from sdcn_core.errors import BadInput
+from sdcn_core.evaluation.detections import select_detections
+from sdcn_core.export import exporting
+from sdcn_core.export.detector import Detector
+from sdcn_core.export.exporting import ExportFailed, export_model
+from sdcn_core.export.onnx_model import run_onnx
+from sdcn_core.export.probe import probe_input
+from sdcn_core.export.torch_program import run_program
+from sdcn_core.structures.annotation import Detections
+from tests.sdcn_core.export.conftest import Exported
+from tests.sdcn_core.export.saved_models import CLASSES, experiment_of, write_model
+
+ROOT = Path(__file__).parents[3]
+BACKBONES = ("small_vgg", "squeezenet1_1", "vgg16_d8")
+SIZES = ((83, 117), (64, 64), (33, 200), (97, 9))
+MEASURED_DIFFERENCE = 1e-5
+"""of ONNX; 2e-6 was the largest seen"""
+
+Exporter = Callable[..., Exported]
+
+
+def image_and_boxes(height: int, width: int, *, proposals: int, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise, and boxes of all kinds: whole image, strips of a pixel along its edges, one pixel, random ones."""
+    draw = torch.Generator().manual_seed(seed)
+    corners = torch.rand(proposals, 2, 2, generator=draw) * torch.tensor([width - 1.0, height - 1.0])
+    drawn = torch.cat([corners.amin(dim=1), corners.amax(dim=1) + 1], dim=1)
+    edges = [[0, 0, width, height], [0, 0, width, 1], [width - 1, 0, width, height], [width - 1, height - 1] * 2]
+    named = torch.tensor(edges).float()
+    named[-1, 2:] += 1
+    return torch.rand(1, 3, height, width, generator=draw) * 255, torch.cat([named, drawn])[:proposals]
+
+
+def suppressed(scores: np.ndarray, boxes: torch.Tensor) -> Detections:
+    """What evaluation would keep."""
+    settings = {"nms_iou": 0.3, "boxes_per_class": 100, "boxes_per_image_cap": 100}
+    return select_detections(["image"], [scores], [boxes.numpy()], **settings)[0]
+
+
+@pytest.mark.parametrize("refinements", [3, 0])
+def test_the_detector_equals_the_networks_own_detection_bit_for_bit(exported: Exporter, refinements: int) -> None:
+    saved, _ = exported("small_vgg", refinements)
+    image, boxes = probe_input()
+    assert torch.equal(Detector(saved.sdcn)(image, boxes), saved.sdcn.detect(image, (boxes,))[0])
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_program_equals_the_model_bit_for_bit_at_any_size(exported: Exporter, backbone: str) -> None:
+    saved, files = exported(backbone)
+    program = torch.export.load(files["model.pt2"]).module()
+    for height, width in SIZES:
+        for proposals in (40, 1):
+            image, boxes = image_and_boxes(height, width, proposals=proposals)
+            assert torch.equal(program(image, boxes), saved.sdcn.detect(image, (boxes,))[0])
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_onnx_finds_the_same_boxes_with_scores_equal_within_rounding(exported: Exporter, backbone: str) -> None:
+    saved, files = exported(backbone)
+    for height, width in (*SIZES, (8, 60), (1, 1)):
+        for proposals in (40, 1):
+            image, boxes = image_and_boxes(height, width, proposals=proposals)
+            own = saved.sdcn.detect(image, (boxes,))[0].numpy()
+            scores = run_onnx(files["model.onnx"], image, boxes)
+            np.testing.assert_allclose(scores, own, rtol=0, atol=MEASURED_DIFFERENCE)
+            found, expected = suppressed(scores, boxes), suppressed(own, boxes)
+            np.testing.assert_array_equal(found.boxes, expected.boxes)
+            np.testing.assert_array_equal(found.classes, expected.classes)
+
+
+def test_without_refinements_both_files_give_the_scores_of_midn(exported: Exporter) -> None:
+    saved, files = exported("small_vgg", 0)
+    image, boxes = image_and_boxes(70, 50, proposals=30)
+    own = saved.sdcn.detect(image, (boxes,))[0]
+    assert (own.sum(dim=0) <= 1 + 1e-6).all()
+    assert torch.equal(run_program(files["model.pt2"], image, boxes), own)
+    np.testing.assert_allclose(run_onnx(files["model.onnx"], image, boxes), own, rtol=0, atol=MEASURED_DIFFERENCE)
+
+
+def test_the_program_refuses_an_image_of_a_single_cell_as_its_card_says(exported: Exporter) -> None:
+    _, files = exported()
+    side = json.loads(files["model.json"].read_text())["contract"]["program_min_side_px"]
+    image, boxes = image_and_boxes(side, side, proposals=3)
+    assert run_program(files["model.pt2"], image, boxes).shape == (3, len(CLASSES))
+    with pytest.raises(AssertionError, match="Guard failed"):
+        run_program(files["model.pt2"], image[:, :, : side - 1], boxes)
+
+
+def test_the_program_needs_the_operator_and_no_network_of_ours(exported: Exporter) -> None:
+    _, files = exported()
+    code = (
+        "import sys, torch, sdcn_core.export.operator;"
+        f"scores = torch.export.load({str(files['model.pt2'])!r}).module()"
+        "(torch.zeros(1, 3, 40, 30), torch.tensor([[0.0, 0.0, 30.0, 40.0]]));"
+        "assert scores.shape == (1, 4);"
+        "assert 'sdcn_core.models.sdcn' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_the_card_and_both_files_say_what_the_model_is(exported: Exporter) -> None:
+    saved, files = exported()
+    card = json.loads(files["model.json"].read_text())
+    assert (card["classes"], card["model_sha256"], card["stride"]) == (list(CLASSES), saved.sha256, 8)
+    assert card["files"]["model.pt2"]["largest_difference"] == 0
+    properties = {entry.key: entry.value for entry in onnx.load(files["model.onnx"]).metadata_props}
+    assert json.loads(properties["sdcn.classes"]) == list(CLASSES)
+    assert json.loads(properties["sdcn.normalisation"])["mean"] == [127.5] * 3
+    assert (properties["sdcn.stride"], properties["sdcn.model_sha256"]) == ("8", saved.sha256)
+    notes = {"model.json": ""}
+    torch.export.load(files["model.pt2"], extra_files=notes)
+    assert json.loads(notes["model.json"])["experiment_digest"] == saved.experiment.digest()
+
+
+def test_the_axes_of_the_onnx_file_have_names_and_its_operators_are_standard(exported: Exporter) -> None:
+    model = onnx.load(exported()[1]["model.onnx"], load_external_data=False)
+    axes = [[axis.dim_param or axis.dim_value for axis in i.type.tensor_type.shape.dim] for i in model.graph.input]
+    assert axes == [[1, 3, "height", "width"], ["proposals", 4]]
+    assert {entry.domain for entry in model.opset_import} == {""}
+    assert "MaxRoiPool" in {node.op_type for node in model.graph.node}
+
+
+def test_the_files_do_not_tell_where_this_package_lies(exported: Exporter) -> None:
+    for path in exported()[1].values():
+        assert str(ROOT).encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_is_named_with_what_to_install(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    path = write_model(tmp_path / "model.pt", experiment_of())
+    with pytest.raises(BadInput, match=rf"the package {package} .*pip install 'sdcn\[export\]'"):
+        export_model(path, tmp_path / "out")
+
+
+def test_the_package_imports_without_onnx() -> None:
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('onnx', 'onnxscript', 'onnxruntime')));"
+        "import sdcn_core.export.exporting"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_a_file_that_scores_differently_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "run_onnx", lambda *arguments: run_onnx(*arguments) + np.float32(0.01))
+    path = write_model(tmp_path / "model.pt", experiment_of())
+    with pytest.raises(ExportFailed, match=r"model\.onnx of model .* scores differently by 0\.01"):
+        export_model(path, tmp_path / "out")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["model.pt2"]
