@@ -1,19 +1,24 @@
 """The API as an ASGI application; nothing is built at import time."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import health, jobs, presets
+from service.api import artifacts, health, jobs, models, presets, study_runs
 from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems
 from service.api.middleware import RequestScope
 from service.api.problems import handle_problems
+from service.models import ModelCatalogue
+from service.predictor import Predictor
 from service.queue.database import open_database
 from service.queue.migrations import upgrade
 from service.queue.repository import JobQueue
+from service.registry import ModelRegistry
+from service.run_files.series import SeriesReader
 from service.settings import ServiceSettings
 
 
@@ -42,10 +47,20 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.queue = JobQueue(engine)
+    app.state.series = SeriesReader()
+    app.state.models = ModelCatalogue(app.state.queue, settings.runs)
+    app.state.registry = ModelRegistry(settings.mlflow_tracking_uri)
+    token = settings.predictor_token
+    app.state.predictor = Predictor(
+        settings.predictor_url, None if token is None else token.get_secret_value(), settings.predictor_timeout_s
+    )
     handle_problems(app)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    predicting = re.compile(models.PREDICT_PATH)
+    app.add_middleware(
+        BodyLimit, max_bytes=settings.max_body_bytes, exceptions={predicting: settings.max_predict_bytes}
+    )
     app.add_middleware(RequestScope, hosts=settings.accepted_hosts)
-    for room in (jobs, presets, health):
+    for room in (jobs, study_runs, artifacts, models, presets, health):
         app.include_router(room.router)
     document_problems(app)
     return app

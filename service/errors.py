@@ -61,6 +61,27 @@ class JobNotFound(ServiceError):
     title = "No such job"
 
 
+class RunNotFound(ServiceError):
+    """The job has no run of this name, or nothing has been written of it yet."""
+
+    status = 404
+    title = "No such run"
+
+
+class ArtifactNotFound(ServiceError):
+    """The job or run has left no file of this name."""
+
+    status = 404
+    title = "No such artifact"
+
+
+class ModelNotFound(ServiceError):
+    """No finished training has left a model under this id."""
+
+    status = 404
+    title = "No such model"
+
+
 class IdempotencyKeyReused(ServiceError):
     """An Idempotency-Key came again with another body."""
 
@@ -80,6 +101,44 @@ class ResultsNotReady(ServiceError):
 
     status = 409
     title = "The job has no results"
+
+
+class TableNotReady(ServiceError):
+    """A study writes its table at its end; other jobs have none."""
+
+    status = 409
+    title = "There is no such table"
+
+
+class ChampionUnclear(ServiceError):
+    """`champion` names no model, or more than one."""
+
+    status = 409
+    title = "The champion is not clear"
+
+
+class PredictorRefused(ServiceError):
+    """The predictor answered that it cannot use the request; the status is its own."""
+
+    title = "The images cannot be used"
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status  # type: ignore[misc]  # of this one answer, not of the class
+
+
+class PredictorUnavailable(ServiceError):
+    """The process that keeps models in memory is not there."""
+
+    status = 503
+    title = "The predictor does not answer"
+
+
+class RegistryUnavailable(ServiceError):
+    """MLflow does not answer, and the question cannot be answered without it."""
+
+    status = 503
+    title = "The model registry does not answer"
 
 
 class DatabaseUnavailable(ServiceError):

@@ -27,6 +27,16 @@ class ServiceSettings(BaseSettings):
     """names by which clients may call the API, a JSON list; empty: on loopback its names, elsewhere any"""
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     """larger requests are refused before they are read"""
+    mlflow_tracking_uri: str | None = None
+    """where the API asks MLflow which models are registered, and workers record runs; none, or not http: it does not"""
+    predictor_url: str | None = None
+    """where the process that answers POST /v1/models/{id}/predict listens; none: such requests are refused"""
+    predictor_token: SecretStr | None = None
+    """the secret by which the predictor knows the API: its own SDCN_PREDICTOR_TOKEN"""
+    predictor_timeout_s: float = Field(default=120, gt=0)
+    """how long a prediction may take, the model's loading included"""
+    max_predict_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    """larger requests for predictions are refused before they are read"""
     tracking_url: str | None = None
     """where a person's browser finds MLflow, for links; none: no links"""
     ray_dashboard_url: str | None = None

@@ -5,12 +5,15 @@ import json
 from dataclasses import dataclass
 
 import structlog
-from pydantic import JsonValue
+from pydantic import ValidationError
 
-from service.errors import ResultsNotReady
+from service.errors import ModelNotFound, ResultsNotReady
 from service.jobs.advice import warnings
-from service.jobs.specs import JobSpec
+from service.jobs.any_results import AnyResults, parse_results
+from service.jobs.base_spec import refused
+from service.jobs.specs import AblationSpec, EvaluateSpec, JobSpec, PredictSpec, SweepSpec, TrainSpec
 from service.jobs.states import JobState
+from service.models import ModelCatalogue
 from service.queue.records import Job
 from service.queue.repository import JobQueue
 
@@ -24,24 +27,35 @@ class Submission:
     """False: the Idempotency-Key was known, this is the job it made"""
 
 
-def check(spec: JobSpec) -> tuple[JobSpec, tuple[str, ...]]:
+def check(spec: JobSpec, models: ModelCatalogue | None = None) -> tuple[JobSpec, tuple[str, ...]]:
     """The resolved spec and what it may be warned about; the same way that submit goes.
 
+    Args:
+        spec: what is asked for.
+        models: where the model of an evaluation or prediction must be; None: it is looked for when the job runs.
+
     Raises:
-        InvalidSpec: the spec contradicts itself.
+        InvalidSpec: the spec contradicts itself, or names a model that is not there.
     """
     resolved = spec.resolve()
+    if models is not None and isinstance(resolved, EvaluateSpec | PredictSpec):
+        try:
+            models.get(resolved.model)
+        except ModelNotFound as error:
+            raise refused("model", error.detail) from None
     return resolved, warnings(resolved)
 
 
-def submit(queue: JobQueue, spec: JobSpec, *, idempotency_key: str | None) -> Submission:
-    """Queue the job; on return it is durable.
+def submit(
+    queue: JobQueue, spec: JobSpec, *, idempotency_key: str | None, models: ModelCatalogue | None = None
+) -> Submission:
+    """Queue the job; on return it is durable. `models` as for `check`.
 
     Raises:
-        InvalidSpec: the spec contradicts itself.
+        InvalidSpec: the spec contradicts itself, or names a model that is not there.
         IdempotencyKeyReused: the key came with another body before.
     """
-    resolved, _ = check(spec)
+    resolved, _ = check(spec, models)
     job, created = queue.enqueue(resolved, idempotency_key=idempotency_key, body_digest=_digest(spec))
     log.info("job.submitted" if created else "job.replayed", job_id=job.job_id, kind=job.kind, name=job.name)
     return Submission(job, created)
@@ -59,16 +73,38 @@ def cancel(queue: JobQueue, job_id: str) -> Job:
     return job
 
 
-def results(queue: JobQueue, job_id: str) -> dict[str, JsonValue]:
+def planned_runs(spec: JobSpec) -> tuple[int, tuple[str, ...]]:
+    """How many trainings a resolved spec asks for, and their names where a study fixes them in advance."""
+    match spec:
+        case AblationSpec():
+            names = tuple(run.name for run in spec.runs())
+            return len(names), names
+        case SweepSpec():
+            known = spec.known_trials() or {}
+            names = tuple(spec.run_of(trial, known[trial], seed).name for trial in known for seed in spec.seeds)
+            return spec.num_trials, names
+        case TrainSpec():
+            return 1, ()
+        case _:
+            return 0, ()
+
+
+def results(queue: JobQueue, job_id: str) -> AnyResults:
     """What a job that succeeded found.
 
     Raises:
         JobNotFound: there is none.
-        ResultsNotReady: it has not succeeded; the message says where it is and what to do.
+        ResultsNotReady: it has not succeeded, or another version wrote what it found; the message says what to do.
     """
     job = queue.get(job_id)
     if job.results is not None:
-        return job.results
+        try:
+            return parse_results(job.results)
+        except ValidationError:
+            raise ResultsNotReady(
+                f"the results of job {job_id} were written by another version of the service, which this one cannot"
+                " read; submit the job again"
+            ) from None
     if job.state is JobState.FAILED and job.failure is not None:
         way_out = f"it failed ({job.failure.reason}): {job.failure.message}"
     elif job.state is JobState.CANCELLED:

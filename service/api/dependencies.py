@@ -1,4 +1,4 @@
-"""What endpoints are handed: settings, the queue, the Idempotency-Key, a job's id."""
+"""What endpoints are handed: settings, the queue and what reads the files of jobs, the Idempotency-Key, a job's id."""
 
 import re
 from typing import Annotated
@@ -7,7 +7,11 @@ from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict
 
 from service.errors import JobNotFound
+from service.models import ModelCatalogue
+from service.predictor import Predictor
 from service.queue.repository import JobQueue
+from service.registry import ModelRegistry
+from service.run_files.series import SeriesReader
 from service.settings import ServiceSettings
 
 _JOB_ID = re.compile(r"[0-9a-f]{1,32}")
@@ -36,6 +40,26 @@ async def _queue(request: Request) -> JobQueue:
     return queue
 
 
+async def _series(request: Request) -> SeriesReader:
+    series: SeriesReader = request.app.state.series
+    return series
+
+
+async def _models(request: Request) -> ModelCatalogue:
+    models: ModelCatalogue = request.app.state.models
+    return models
+
+
+async def _registry(request: Request) -> ModelRegistry:
+    registry: ModelRegistry = request.app.state.registry
+    return registry
+
+
+async def _predictor(request: Request) -> Predictor:
+    predictor: Predictor = request.app.state.predictor
+    return predictor
+
+
 async def _job_id(job_id: Annotated[str, Path(max_length=64)]) -> str:
     if _JOB_ID.fullmatch(job_id) is None:
         raise JobNotFound(f"no job has the id {job_id!r}; GET /v1/jobs lists them")
@@ -59,5 +83,9 @@ async def _idempotency_key(
 
 SettingsDep = Annotated[ServiceSettings, Depends(_settings)]
 QueueDep = Annotated[JobQueue, Depends(_queue)]
+SeriesDep = Annotated[SeriesReader, Depends(_series)]
+ModelsDep = Annotated[ModelCatalogue, Depends(_models)]
+RegistryDep = Annotated[ModelRegistry, Depends(_registry)]
+PredictorDep = Annotated[Predictor, Depends(_predictor)]
 JobId = Annotated[str, Depends(_job_id)]
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]

@@ -7,12 +7,12 @@ from pydantic import Field
 
 from service import submission
 from service.api.cursors import read_cursor, write_cursor
-from service.api.dependencies import NO_PARAMETERS, IdempotencyKey, JobId, Parameters, QueueDep, SettingsDep
+from service.api.dependencies import NO_PARAMETERS, IdempotencyKey, JobId, ModelsDep, Parameters, QueueDep, SettingsDep
 from service.api.documentation import problems
 from service.api.schemas import describe, summarize
 from service.api.strict_json import StrictJsonRoute
 from service.jobs.answers import JobList, JobRead, SpecRead
-from service.jobs.results import TrainResults
+from service.jobs.any_results import AnyResults
 from service.jobs.specs import JobSpec
 from service.jobs.states import JobState
 
@@ -27,7 +27,7 @@ class SubmitParameters(Parameters):
 class ListParameters(Parameters):
     state: list[JobState] = Field(default_factory=list, max_length=len(JobState))
     """may be given several times; none: all"""
-    kind: Literal["train"] | None = None
+    kind: Literal["train", "ablation", "sweep", "evaluate", "predict"] | None = None
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, min_length=1, max_length=200)
     """next_cursor of the page before"""
@@ -47,17 +47,24 @@ def submit_job(
     parameters: Annotated[SubmitParameters, Query()],
     key: IdempotencyKey,
     queue: QueueDep,
+    models: ModelsDep,
     settings: SettingsDep,
     response: Response,
 ) -> Any:  # noqa: ANN401 - one of two models
     """Queue a job. The answer means that it is stored; a worker takes it from there."""
     if parameters.validate_only:
-        resolved, warnings = submission.check(spec)
+        resolved, warnings = submission.check(spec, models)
+        num_runs, run_names = submission.planned_runs(resolved)
         answer = SpecRead(
-            spec=resolved, total_steps=resolved.total_steps, config_digest=resolved.config_digest, warnings=warnings
+            spec=resolved,
+            total_steps=resolved.total_steps,
+            config_digest=resolved.config_digest,
+            warnings=warnings,
+            runs=num_runs,
+            run_names=run_names,
         )
         return Response(answer.model_dump_json(), media_type="application/json")
-    submitted = submission.submit(queue, spec, idempotency_key=key)
+    submitted = submission.submit(queue, spec, idempotency_key=key, models=models)
     response.headers["Location"] = f"/v1/jobs/{submitted.job.job_id}"
     if not submitted.created:
         response.headers["Idempotency-Replayed"] = "true"
@@ -82,11 +89,12 @@ def get_job(job_id: JobId, queue: QueueDep, settings: SettingsDep) -> JobRead:
 @router.get(
     "/{job_id}/results",
     dependencies=[NO_PARAMETERS],
-    response_model=TrainResults,
     responses=problems(_404="no such job", _409="the job has not succeeded"),
 )
-def get_results(job_id: JobId, queue: QueueDep) -> Any:  # noqa: ANN401 - validated by the response model
-    """AP and CorLoc per class of a job that succeeded, beside its baselines."""
+def get_results(job_id: JobId, queue: QueueDep) -> AnyResults:
+    """What a job that succeeded found, by its kind: AP and CorLoc per class beside the baselines, an ablation's rows, a
+    sweep's trials, a judgement, or what a prediction left.
+    """
     return submission.results(queue, job_id)
 
 

@@ -75,4 +75,4 @@ def _add_headers(headers: MutableHeaders, request_id: str, *, docs: bool) -> Non
     headers["X-Frame-Options"] = "DENY"
     headers.setdefault("Cache-Control", "no-store")
     if not docs:  # the pages of documentation load their script from elsewhere
-        headers["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+        headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")

@@ -16,6 +16,8 @@ from service.jobs.refusals import field_problems
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+MODEL_ID = re.escape("{model_id}")
+"""the one parameter that may hold a slash"""
 
 
 def problem_response(
@@ -89,7 +91,7 @@ def _methods(request: Request) -> set[str]:
     return {
         method.upper()
         for template, operations in described.items()
-        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path)
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template).replace(MODEL_ID, ".+")), path)
         for method in operations
     }
 

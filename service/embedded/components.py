@@ -1,4 +1,4 @@
-"""The four processes of an embedded service: their command lines, their environments, how to see that they answer."""
+"""The five processes of an embedded service: their command lines, their environments, how to see that they answer."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.embedded.home import ServiceRecord, ray_token
+from service.embedded.home import ServiceRecord, predictor_token, ray_token
 from service.embedded.ports import LOOPBACK, accepts, free_ports
 from service.embedded.sweep import MARK
 
@@ -45,10 +45,11 @@ class Layout:
     ray_dashboard: int
     ray_client: int
     ray_agent: int
+    predictor: int
 
     @classmethod
     def choose(cls, home: Path, embedded_id: str, ray_folder: str) -> "Layout":
-        return cls(home, embedded_id, ray_folder, *free_ports((8000, 5000, 0, 8265, 0, 0)))
+        return cls(home, embedded_id, ray_folder, *free_ports((8000, 5000, 0, 8265, 0, 0, 0)))
 
     def record(self) -> ServiceRecord:
         return ServiceRecord(
@@ -75,7 +76,7 @@ class Layout:
 
 
 def all_components(layout: Layout) -> tuple[Component, ...]:
-    return (api(layout), mlflow(layout), ray(layout), worker(layout))
+    return (api(layout), mlflow(layout), ray(layout), worker(layout), predictor(layout))
 
 
 def api(layout: Layout) -> Component:
@@ -87,7 +88,10 @@ def api(layout: Layout) -> Component:
             SDCN_API_HOST=LOOPBACK,
             SDCN_API_PORT=str(layout.api),
             SDCN_TRACKING_URL=record.mlflow_url,
+            SDCN_MLFLOW_TRACKING_URI=record.mlflow_url,
             SDCN_RAY_DASHBOARD_URL=record.ray_dashboard_url,
+            SDCN_PREDICTOR_URL=f"http://{LOOPBACK}:{layout.predictor}",
+            SDCN_PREDICTOR_TOKEN=predictor_token(layout.home).read_text(),
         ),
         answers=lambda: answers_http(f"{record.url}/readyz"),
         start_timeout_s=60.0,
@@ -151,6 +155,21 @@ def worker(layout: Layout) -> Component:
         answers=lambda: True,  # it listens nowhere; that it lives is all there is to see
         needs=("api", "mlflow", "ray"),
         stop_grace_s=60.0,  # it has its training write a checkpoint, or interrupts it
+    )
+
+
+def predictor(layout: Layout) -> Component:
+    """Last, and nobody waits for it: it loads torch while jobs can be taken in already."""
+    return Component(
+        name="predictor",
+        command=(sys.executable, "-m", "workers.predictor"),
+        environment=layout.environment(
+            SDCN_PREDICTOR_HOST=LOOPBACK,
+            SDCN_PREDICTOR_PORT=str(layout.predictor),
+            SDCN_PREDICTOR_TOKEN=predictor_token(layout.home).read_text(),
+        ),
+        answers=lambda: True,  # the API says so of each request for which it is not ready yet
+        needs=("worker",),
     )
 
 

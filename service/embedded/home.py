@@ -3,6 +3,7 @@
 <home>/embedded.lock   held by the process that keeps the service up; its pid is the content
 <home>/service.json    where clients find it, and what a next start must clean up if this one is killed
 <home>/ray_token       shared secret of Ray's processes, readable by the owner alone
+<home>/predictor_token that of the API and the predictor, likewise
 <home>/logs/<name>.log what each process says; the run before is <name>.log.1
 """
 
@@ -101,7 +102,15 @@ def holder(home: Path) -> int | None:
 
 def ray_token(home: Path) -> Path:
     """The file with the secret of Ray's processes, made with the first call."""
-    path = home / "ray_token"
+    return _secret(home / "ray_token")
+
+
+def predictor_token(home: Path) -> Path:
+    """The file with the secret by which the predictor knows the API, made with the first call."""
+    return _secret(home / "predictor_token")
+
+
+def _secret(path: Path) -> Path:
     if not path.exists():
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             file.write(secrets.token_hex(32))

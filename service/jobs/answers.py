@@ -4,7 +4,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from service.jobs.progress import JobProgress
 from service.jobs.specs import JobSpec
-from service.jobs.states import Desired, FailureReason, JobState
+from service.jobs.states import Desired, FailureReason, JobState, RunNow
 
 
 class Answer(BaseModel):
@@ -103,16 +103,131 @@ class SpecRead(Answer):
     """optimizer steps of all stages"""
     config_digest: str
     warnings: tuple[str, ...]
+    runs: int = Field(default=1, ge=0)
+    """trainings that there will be"""
+    run_names: tuple[str, ...] = ()
+    """of a study whose runs are known in advance, in their order"""
 
 
 class PresetRead(Answer):
     name: str
     description: str
     """one sentence"""
+    kind: str = "train"
+    """train: an experiment, to be given as `preset`; ablation, sweep: to be given as `study`, on an experiment"""
 
 
 class PresetList(Answer):
     presets: tuple[PresetRead, ...]
+
+
+class LastWordRead(Answer):
+    """The latest report of a run."""
+
+    stage: str
+    step: int
+    """within the stage"""
+    stage_steps: int
+    fraction: float
+    """of the run's estimated work"""
+    global_step: int
+    """optimizer steps over all stages"""
+    eta_s: float | None
+    """rough seconds to the run's end, as if it went on at its mean rate; null: not known, or not running"""
+    metrics: dict[str, float]
+    """the latest values, finite ones only"""
+    updated_at: AwareDatetime
+
+
+class RunRead(Answer):
+    """One training of a study."""
+
+    name: str
+    variant: str
+    """the row of the table it belongs to; of a sweep, the trial"""
+    seed: int
+    overrides: dict[str, JsonValue]
+    state: RunNow
+    progress: LastWordRead | None
+    """null: nothing reported yet"""
+    value: float | None
+    """the sweep's metric, of an ablation mean AP; null: not known yet"""
+    mean_ap: float | None
+    mean_corloc: float | None
+    failure: FailureRead | None
+
+
+class RunList(Answer):
+    runs: tuple[RunRead, ...]
+    """in the study's own order; of a search that draws its trials only those that have begun"""
+
+
+class Series(Answer):
+    """A metric over training, thinned to at most a thousand points, with the smallest and largest of each stretch."""
+
+    steps: tuple[int, ...]
+    """optimizer steps over all stages, increasing"""
+    values: tuple[float | None, ...]
+    """null: the value was not finite"""
+
+
+class MetricsRead(Answer):
+    series: dict[str, Series]
+    complete: bool
+    """false: more is on disk than one request reads; the next one goes on from there"""
+
+
+class ArtifactRead(Answer):
+    name: str
+    num_bytes: int
+    sha256: str
+    media_type: str
+    url: str
+    """path below this server"""
+
+
+class ArtifactList(Answer):
+    artifacts: tuple[ArtifactRead, ...]
+
+
+class RegisteredRead(Answer):
+    """A model's version in MLflow's registry."""
+
+    name: str
+    version: str
+    champion: bool
+
+
+class ModelRead(Answer):
+    """A trained model."""
+
+    id: str
+    """the job's id, or JOB/RUN for a run of a study: what jobs of kind evaluate and predict take as `model`"""
+    job_id: str
+    run: str | None
+    name: str
+    kind: str
+    """of the job that trained it"""
+    method: str
+    """oicr, apart, segmentation_instructs, detection_instructs or sdcn"""
+    classes: tuple[str, ...]
+    data_set: str
+    source: dict[str, JsonValue]
+    """the data set it was trained on, as the experiment names it"""
+    mean_ap: float | None
+    mean_corloc: float | None
+    created_at: AwareDatetime
+    files: tuple[str, ...]
+    """names of its artifacts"""
+    registered: RegisteredRead | None
+    """null: it is not registered, or MLflow does not answer"""
+
+
+class ModelList(Answer):
+    models: tuple[ModelRead, ...]
+    """those of the newest jobs first"""
+    next_cursor: str | None
+    """`cursor` of the next page; null: this was the last"""
 
 
 class FieldRead(Answer):

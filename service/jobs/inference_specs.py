@@ -8,7 +8,7 @@ from sdcn_core.config.data import DataSource, RelativePath
 from service.jobs.base_spec import BaseSpec
 
 ModelId = Annotated[
-    str, Field(pattern=r"^[0-9a-f]{1,32}(/[A-Za-z0-9][A-Za-z0-9_.\-]{0,63})?$", description="see GET /v1/models")
+    str, Field(pattern=r"^[0-9a-f]{1,32}(/[A-Za-z0-9][A-Za-z0-9_.\-]{0,79})?$", description="see GET /v1/models")
 ]
 """The job that trained it; of a study, the job and the run: `JOB/RUN`."""
 

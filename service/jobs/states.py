@@ -63,6 +63,20 @@ class Desired(StrEnum):
     CANCEL = "cancel"
 
 
+class RunNow(StrEnum):
+    """Where one training of a study is."""
+
+    WAITING = "waiting"
+    """for its turn, or for the job's next attempt"""
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    STOPPED_EARLY = "stopped_early"
+    """its metric was among the worst of its rung, so its CPUs went to others"""
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+    """the job ended before the run did"""
+
+
 class FailureReason(StrEnum):
     BAD_INPUT = "bad_input"
     """the spec or its data cannot be used; trying again will not help"""

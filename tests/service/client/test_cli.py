@@ -9,7 +9,7 @@ from service.client import SdcnClient, cli
 from service.jobs.states import FailureReason
 from service.queue.records import Settlement
 from service.queue.repository import JobQueue
-from tests.service.api.test_jobs import RESULTS, start
+from tests.service.api.test_jobs import RESULTS, WHOLE_RESULTS, start
 from tests.service.in_process import InProcess
 
 Sdcn = Callable[..., Result]
@@ -91,7 +91,7 @@ def test_watch_ends_with_the_failure_and_one(sdcn: Sdcn, client: SdcnClient, job
 def test_watch_as_json_prints_the_results_alone(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
     job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
     jobs.settle(start(jobs), Settlement.succeeded(RESULTS))
-    assert json.loads(sdcn("watch", job.id, "--json").stdout) == RESULTS
+    assert json.loads(sdcn("watch", job.id, "--json").stdout) == WHOLE_RESULTS
 
 
 def test_show_tells_of_attempts_and_links(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:

@@ -1,0 +1,147 @@
+"""The files of a job or run: listed with their digests, and streamed; and the table of a study."""
+
+from collections.abc import Iterator
+from typing import Annotated, BinaryIO, Literal
+
+from fastapi import APIRouter, Header, Path, Query
+from starlette.responses import Response, StreamingResponse
+
+from service.api.dependencies import JobId, Parameters, QueueDep, SettingsDep
+from service.api.documentation import problems
+from service.api.study_runs import RunName
+from service.api.study_schemas import describe_artifact
+from service.errors import ArtifactNotFound, TableNotReady
+from service.jobs.answers import ArtifactList
+from service.queue.records import Job
+from service.run_files.artifacts import OCTETS, OpenArtifact, list_artifacts, open_artifact
+from service.run_files.folders import job_files
+
+router = APIRouter(prefix="/v1/jobs", tags=["artifacts"])
+
+BLOCK_BYTES = 256 * 1024
+# What a job left is shown by browsers, but is no page of the service: it runs no script and reaches nothing. The report
+# is one file with its styles and pictures inside.
+CONTENT_SECURITY_POLICY = (
+    "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; frame-ancestors 'none'"
+)
+_TABLES = {
+    "ablation": {"markdown": "table.md", "latex": "table.tex", "csv": "table.csv", "json": "table.json"},
+    "sweep": {"markdown": "table.md", "csv": "trials.csv", "json": "trials.json"},
+}
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+class ArtifactParameters(Parameters):
+    run: RunName | None = None
+    """of a study; none: the job's own"""
+
+
+class TableParameters(Parameters):
+    format: Literal["markdown", "latex", "csv", "json"] = "markdown"
+
+
+IfNoneMatch = Annotated[
+    str | None, Header(alias="If-None-Match", max_length=1000, description="the ETag of a copy that is at hand")
+]
+
+
+class _File(StreamingResponse):
+    """For the document: what is sent is of the file's own type."""
+
+    media_type = OCTETS
+
+
+@router.get("/{job_id}/artifacts", responses=problems(_404="no such job or run", _422="a parameter is not valid"))
+def get_artifacts(
+    job_id: JobId, parameters: Annotated[ArtifactParameters, Query()], queue: QueueDep, settings: SettingsDep
+) -> ArtifactList:
+    """The files that a job or a run has left so far, with their digests."""
+    queue.get(job_id)
+    found = list_artifacts(job_files(settings.runs, job_id, parameters.run))
+    return ArtifactList(artifacts=tuple(describe_artifact(artifact, job_id, parameters.run) for artifact in found))
+
+
+@router.get(
+    "/{job_id}/artifacts/{name}",
+    response_class=_File,
+    responses={
+        200: {"description": "The file, of its own type; its SHA-256 is the ETag", "content": {"*/*": _BINARY}},
+        304: {"description": "The copy at hand is the file"},
+        **problems(_404="no such job, run or artifact", _422="a parameter is not valid"),
+    },
+)
+def get_artifact(
+    job_id: JobId,
+    name: Annotated[str, Path(max_length=200)],
+    parameters: Annotated[ArtifactParameters, Query()],
+    queue: QueueDep,
+    settings: SettingsDep,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """One of the files."""
+    queue.get(job_id)
+    return _send(open_artifact(job_files(settings.runs, job_id, parameters.run), name), if_none_match)
+
+
+@router.get(
+    "/{job_id}/table",
+    response_class=_File,
+    responses={
+        200: {"description": "The table in the format that was asked for", "content": {"*/*": _BINARY}},
+        304: {"description": "The copy at hand is the table"},
+        **problems(_404="no such job", _409="no table is there (yet)", _422="a parameter is not valid"),
+    },
+)
+def get_table(
+    job_id: JobId,
+    parameters: Annotated[TableParameters, Query()],
+    queue: QueueDep,
+    settings: SettingsDep,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """The table of an ablation, or the trials of a sweep."""
+    job = queue.get(job_id)
+    name = _table_name(job, parameters.format)
+    try:
+        table = open_artifact(job_files(settings.runs, job_id), name)
+    except ArtifactNotFound:
+        way_out = "it has left none" if job.state.is_terminal else "it is written at the end; ask again later"
+        raise TableNotReady(f"job {job_id} has no table: it is {job.state}, and {way_out}") from None
+    return _send(table, if_none_match)
+
+
+def _table_name(job: Job, wanted: str) -> str:
+    """The table's file.
+
+    Raises:
+        TableNotReady: jobs of this kind have none, or none of this format.
+    """
+    tables = _TABLES.get(job.kind)
+    if tables is None:
+        raise TableNotReady(f"job {job.job_id} is of kind {job.kind}: only an ablation and a sweep have a table")
+    if wanted not in tables:
+        raise TableNotReady(f"the table of a sweep comes as {', '.join(tables)}, not as {wanted}")
+    return tables[wanted]
+
+
+def _send(opened: OpenArtifact, if_none_match: str | None) -> Response:
+    artifact = opened.artifact
+    tag = f'"{artifact.sha256}"'
+    headers = {
+        "ETag": tag,
+        "Cache-Control": "no-cache",  # keep it, but ask: a running job replaces its files
+        "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+        "Content-Disposition": "attachment" if artifact.media_type == OCTETS else "inline",
+    }
+    if if_none_match is not None and tag in (known.strip().removeprefix("W/") for known in if_none_match.split(",")):
+        opened.file.close()
+        return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(artifact.num_bytes)
+    headers["Content-Disposition"] += f'; filename="{artifact.name}"'
+    return StreamingResponse(_blocks(opened.file), media_type=artifact.media_type, headers=headers)
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while block := file.read(BLOCK_BYTES):
+            yield block

@@ -1,0 +1,27 @@
+"""Results of a job of any kind, as stored and as answered. Those of a training carry no `kind`."""
+
+from collections.abc import Mapping
+
+from pydantic import TypeAdapter
+
+from service.jobs.results import TrainResults
+from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
+
+AnyResults = TrainResults | AblationResults | SweepResults | EvaluateResults | PredictResults
+_BY_KIND: dict[str, TypeAdapter[AnyResults]] = {
+    "train": TypeAdapter(TrainResults),
+    "ablation": TypeAdapter(AblationResults),
+    "sweep": TypeAdapter(SweepResults),
+    "evaluate": TypeAdapter(EvaluateResults),
+    "predict": TypeAdapter(PredictResults),
+}
+
+
+def parse_results(results: object) -> AnyResults:
+    """Results by what they say of themselves.
+
+    Raises:
+        pydantic.ValidationError: they are none, or of another version.
+    """
+    kind = results.get("kind") if isinstance(results, Mapping) else None
+    return _BY_KIND[kind if isinstance(kind, str) and kind in _BY_KIND else "train"].validate_python(results)
