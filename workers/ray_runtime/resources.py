@@ -48,15 +48,21 @@ def _fitting(node: Node, cpus: int, gpus: int) -> int:
     return min(by_cpus, int(node.gpus // gpus)) if gpus else by_cpus
 
 
+def study_share(resources: Resources) -> Share:
+    """What each training of a study gets: one CPU a process where nothing is asked for, so that many run side by
+    side.
+    """
+    return Share(resources.num_workers, resources.cpus_per_worker or 1, resources.gpus_per_worker)
+
+
 def share_of_study(resources: Resources, cluster: Cluster) -> Share:
-    """What each training of a study gets: as share_out, but one CPU a process without a wish, so that many run side
-    by side.
+    """study_share, where the cluster holds at least one such training.
 
     Raises:
-        ClusterTooSmall: a cluster of this worker's own cannot hold one training.
+        ClusterTooSmall: a cluster of this worker's own cannot hold one.
         ClusterUnavailable: a shared cluster cannot hold one now.
     """
-    return share_out(resources.model_copy(update={"cpus_per_worker": resources.cpus_per_worker or 1}), cluster)
+    return share_out(resources.model_copy(update={"cpus_per_worker": study_share(resources).cpus}), cluster)
 
 
 def side_by_side(share: Share, cluster: Cluster, max_parallel: int | None) -> int:

@@ -51,7 +51,12 @@ def stages_folder(job: RunFolder) -> Path:
 
 
 def plan_study(
-    attempt: AttemptOrder, runs: Sequence[PlannedRun], share: "Share", *, share_stages: bool, metric: str | None = None
+    attempt: AttemptOrder,
+    runs: Sequence[PlannedRun],
+    share: "Share",
+    *,
+    share_stages: bool,
+    metric: str | None = None,
 ) -> StudyPlan:
     """Every piece of the study, also those that earlier attempts have trained.
 
