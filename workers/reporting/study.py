@@ -1,10 +1,28 @@
 """The reports of ablations and sweeps."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from service.jobs.ablation_spec import AblationSpec
-from service.jobs.study_results import AblationResults, SweepResults
-from service.jobs.sweep_spec import SweepSpec
+from service.jobs.study_results import MEASURES, AblationResults, Row, RunFound, RunState, StudyFound, SweepResults
+from service.jobs.sweep_spec import OneAtATimeSearch, SweepSpec
+from workers.reporting.about import about, artifacts_of
+from workers.reporting.charts.ablation_bars import TITLES, draw_ablation_bars
+from workers.reporting.charts.error_modes import Shares, draw_error_modes
+from workers.reporting.charts.hyperparameters import draw_hyperparameters, is_share, metric_title
+from workers.reporting.charts.precision_recall import draw_precision_recall, read_precision_recall
+from workers.reporting.page import picture, write_page
+from workers.reporting.series import read_spools
+from workers.reporting.train import ERROR_MODES_ALT, ERROR_MODES_CAPTION, REPORT_FILE
+
+LINKED_FILES = {
+    "gallery.jpg": "gallery",
+    "detections.png": "detections",
+    "results.json": "results",
+    "config.json": "configuration",
+}
 
 
 def write_ablation_report(
@@ -22,12 +40,66 @@ def write_ablation_report(
         spec: resolved.
         run_path: <home>/runs/<job id>; the artifacts of its runs are read.
     """
-    return {}
+    artifacts = artifacts_of(run_path)
+    bars, error_modes = artifacts / "bars.png", artifacts / "error_modes.png"
+    precision_recall = artifacts / "precision_recall.png"
+    first_runs = {row.title: _first_judged(results, row) for row in results.rows}
+    models = {
+        title: found
+        for title, run in first_runs.items()
+        if run is not None and (found := read_precision_recall(_run_artifacts(run_path, run.name))) is not None
+    }
+    drawn = {
+        bars: draw_ablation_bars(results, bars),
+        error_modes: draw_error_modes(
+            {row.title: _means(row) for row in results.rows},
+            {row.title: _modes_by_class(results, row) for row in results.rows},
+            error_modes,
+        ),
+        precision_recall: draw_precision_recall(models, precision_recall),
+    }
+    seed = next((run.seed for run in first_runs.values() if run is not None), None)
+    judged = [row for row in results.rows if row.measures.get("mean_ap") is not None]
+    page = artifacts / REPORT_FILE
+    write_page(
+        "ablation.html",
+        page,
+        {
+            "about": about(job_id, spec, spec.config_digest, "ablation", read_spools(run_path)),
+            "seeds": results.seeds,
+            "results": results,
+            "measures": [(m, TITLES[m]) for m in MEASURES if any(row.measures.get(m) for row in results.rows)],
+            "base_title": next(row.title for row in results.rows if row.variant == results.base_variant),
+            "best": max(judged, key=_mean_ap) if judged else None,
+            "by_class": [
+                ("ap", "AP", _classes(results, "ap")),
+                ("corloc", "CorLoc", _classes(results, "corloc")),
+            ],
+            "bars": picture(
+                bars,
+                alt="bars of each measure for each row",
+                caption="Mean and standard deviation over seeds, a dot a seed; the base row is grey.",
+            ),
+            "comparison": picture(
+                artifacts / "comparison.jpg",
+                alt="the same test images with the detections of two rows side by side",
+                caption=f"{results.rows[0].title} and {results.rows[-1].title} on the same test images.",
+            ),
+            "error_modes": picture(error_modes, alt=ERROR_MODES_ALT, caption=ERROR_MODES_CAPTION),
+            "precision_recall": picture(
+                precision_recall,
+                alt="precision over recall, a panel a class, a line a row",
+                caption=f"On the test split, of the runs with seed {seed}.",
+            ),
+        }
+        | _of_study(results, run_path),
+    )
+    return {path.name: path for path, there in drawn.items() if there} | {page.name: page}
 
 
 def write_sweep_report(results: SweepResults, *, job_id: str, spec: SweepSpec, run_path: Path) -> dict[str, Path]:
     """Draw a sweep's curves and write report.html; what was written, by name, in the job's artifacts: curves.png
-    (where there are curves) and report.html.
+    (where a trial has a value) and report.html.
 
     Args:
         results: what was found.
@@ -35,4 +107,102 @@ def write_sweep_report(results: SweepResults, *, job_id: str, spec: SweepSpec, r
         spec: resolved.
         run_path: <home>/runs/<job id>; the artifacts of its runs are read.
     """
-    return {}
+    artifacts = artifacts_of(run_path)
+    curves = artifacts / "curves.png"
+    drawn = draw_hyperparameters(results, curves)
+    states = Counter(run.state for run in results.runs)
+    page = artifacts / REPORT_FILE
+    explained = (
+        "Means over seeds and, in a grid, over the other fields' values; the band is one standard deviation."
+        if results.curves
+        else "A dot a trial, a cross one that was stopped early; the star is the best."
+    )
+    write_page(
+        "sweep.html",
+        page,
+        {
+            "about": about(job_id, spec, spec.config_digest, "sweep", read_spools(run_path)),
+            "seeds": spec.seeds,
+            "results": results,
+            "metric": metric_title(results.metric),
+            "best": next((run for run in results.runs if run.name == results.best), None),
+            "counts": [(state.value.replace("_", " "), states[state]) for state in RunState if states[state]],
+            "in_percent": is_share(results.metric),
+            "fields": list(spec.space),
+            "one_at_a_time": isinstance(spec.search, OneAtATimeSearch),
+            "ranked": _ranked(results),
+            "curves": picture(
+                curves,
+                alt=f"{results.metric} against each searched field",
+                caption=explained,
+            ),
+        }
+        | _of_study(results, run_path),
+    )
+    return ({curves.name: curves} if drawn else {}) | {page.name: page}
+
+
+def _of_study(results: StudyFound, run_path: Path) -> dict[str, object]:
+    return {
+        "links": {run.name: _links(run_path, run.name) for run in results.runs},
+        "saved_s": sum(stage.train_seconds * max(0, len(stage.used_by) - 1) for stage in results.shared),
+    }
+
+
+def _links(run_path: Path, name: str) -> list[tuple[str, str]]:
+    """What a run has left, and where: relative to the report, which lies in the job's artifacts."""
+    folder = _run_artifacts(run_path, name)
+    return [
+        (said, f"../runs/{quote(name)}/artifacts/{file}")
+        for file, said in LINKED_FILES.items()
+        if (folder / file).exists()
+    ]
+
+
+def _run_artifacts(run_path: Path, name: str) -> Path:
+    return run_path / "runs" / name / "artifacts"
+
+
+def _first_judged(results: AblationResults, row: Row) -> RunFound | None:
+    """The row's run with the first of the seeds, if it came to its end."""
+    judged = [run for run in results.runs if run.variant == row.variant and run.judgement is not None]
+    return min(judged, key=lambda run: results.seeds.index(run.seed), default=None)
+
+
+def _means(row: Row) -> Shares:
+    return {mode: spread.mean for mode, spread in row.error_modes.items() if spread is not None}
+
+
+def _modes_by_class(results: AblationResults, row: Row) -> dict[str, Shares]:
+    """Class -> mode -> share, averaged over the row's seeds."""
+    told = [
+        run.judgement.error_modes
+        for run in results.runs
+        if run.variant == row.variant and run.judgement is not None and run.judgement.error_modes
+    ]
+    classes = dict.fromkeys(name for modes in told for name in modes)
+    averaged: dict[str, Shares] = {}
+    for name in classes:
+        known = [shares for modes in told if (shares := modes.get(name)) is not None]
+        if known:
+            averaged[name] = {mode: sum(shares.get(mode, 0.0) for shares in known) / len(known) for mode in known[0]}
+    return averaged
+
+
+def _classes(results: AblationResults, measure: str) -> list[str]:
+    return list(dict.fromkeys(name for row in results.rows for name in getattr(row, measure)))
+
+
+def _mean_ap(row: Row) -> float:
+    spread = row.measures["mean_ap"]
+    assert spread is not None  # only rows that have one are compared
+    return spread.mean
+
+
+def _ranked(results: SweepResults) -> Sequence[RunFound]:
+    """Best first; behind those that came to their end those stopped early, and last those without a value."""
+    sign = -1.0 if results.goal == "max" else 1.0
+    order = {RunState.SUCCEEDED: 0, RunState.STOPPED_EARLY: 1, RunState.FAILED: 2}
+    return sorted(
+        results.runs, key=lambda run: (order[run.state], run.value is None, sign * (run.value or 0.0), run.name)
+    )
