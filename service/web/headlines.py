@@ -1,0 +1,58 @@
+"""What a job found, as one line."""
+
+from pydantic import ValidationError
+
+from service.jobs.any_results import AnyResults, parse_results
+from service.jobs.results import TrainResults
+from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
+from service.queue.records import Job
+from service.web.text import number, percent
+
+
+def read_results(job: Job) -> AnyResults | None:
+    """The job's results as their model; None where there are none, or where another version wrote them."""
+    try:
+        return None if job.results is None else parse_results(job.results)
+    except ValidationError:
+        return None
+
+
+def headline(job: Job) -> str:
+    """The number a person looks for first; empty where there is none."""
+    results = read_results(job)
+    match results:
+        case TrainResults():
+            return f"{percent(results.trained.mean_ap)} mAP · {percent(results.trained.mean_corloc)} CorLoc"
+        case AblationResults():
+            return " · ".join(
+                f"{row.variant} {percent(spread.mean)}"
+                for row in results.rows[:4]
+                if (spread := row.measures.get("mean_ap")) is not None
+            )
+        case SweepResults():
+            best = next((run.value for run in results.runs if run.name == results.best), None)
+            return f"best {metric_name(results.metric)} {metric_value(results.metric, best)}"
+        case EvaluateResults():
+            return f"{percent(results.judgement.mean_ap)} mAP · {percent(results.judgement.mean_corloc)} CorLoc"
+        case PredictResults():
+            return f"{results.boxes} boxes in {results.images} images"
+        case None:
+            return ""
+
+
+def is_share(metric: str) -> bool:
+    """Whether the metric lies in [0, 1] and is read in per cent."""
+    return metric.startswith(("eval/", "untrained/", "chance/"))
+
+
+def metric_name(metric: str) -> str:
+    """As the paper writes it, where it does.
+
+    >>> metric_name("eval/mean_ap"), metric_name("loss/mil")
+    ('mAP', 'loss/mil')
+    """
+    return {"eval/mean_ap": "mAP", "eval/mean_corloc": "CorLoc", "eval/mean_iou": "mIoU"}.get(metric, metric)
+
+
+def metric_value(metric: str, value: float | None) -> str:
+    return percent(value) if is_share(metric) else number(value)

@@ -1,0 +1,230 @@
+"""A job's page, and of a study the page of each of its runs."""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+from starlette.responses import RedirectResponse, Response
+
+from service import submission
+from service.api.dependencies import NO_PARAMETERS, JobId, Parameters, QueueDep, SeriesDep, SettingsDep
+from service.api.schemas import describe
+from service.errors import RunNotFound
+from service.jobs.answers import JobRead
+from service.jobs.any_results import AnyResults
+from service.jobs.results import TrainResults
+from service.jobs.states import Desired, FailureReason, JobState, RunNow
+from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
+from service.queue.records import Job
+from service.run_files.folders import RunFiles, job_files
+from service.run_files.series import SeriesReader
+from service.run_files.study_runs import STUDIES, StudyRun, read_record, study_runs
+from service.settings import ServiceSettings
+from service.web import tables
+from service.web.files import shown_files
+from service.web.headlines import headline, metric_name, metric_value, read_results
+from service.web.list_page import LIVE_MS
+from service.web.pictures import pictures
+from service.web.rendering import RenderDep
+from service.web.same_site import SAME_SITE
+from service.web.sweep_charts import sweep_charts
+from service.web.training_charts import Series, stage_sections, stage_steps, training_charts
+
+router = APIRouter(include_in_schema=False)
+
+WAYS_OUT = {
+    FailureReason.BAD_INPUT: "Trying again will not help: change the experiment or its data, and submit it anew.",
+    FailureReason.DIVERGED: "A loss ran away: lower schedule.learning_rate or set schedule.clip_norm, and submit anew.",
+    FailureReason.OUT_OF_MEMORY: "The same would happen again: take fewer images a step, or smaller ones.",
+    FailureReason.LOST_WORKER: "The worker vanished. A further attempt goes on from a checkpoint.",
+    FailureReason.INFRASTRUCTURE: "Ray, a disk or the network failed. A further attempt goes on from a checkpoint.",
+    FailureReason.DEADLINE: "A part took longer than it may: see the log of the attempt.",
+    FailureReason.USER: "Somebody asked for the end.",
+}
+
+
+class PageParameters(Parameters):
+    refresh: int | None = Field(default=None, ge=5, le=3600)
+    """seconds between reloads, for browsers without script"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    place: str
+    """done, current or ahead"""
+
+
+@dataclass(frozen=True)
+class RunLine:
+    """A run of a study as its pages name it."""
+
+    run: StudyRun
+    value: str
+
+    @property
+    def fraction(self) -> float:
+        return self.run.last_word.latest.fraction if self.run.last_word else 0.0
+
+    @property
+    def whereabouts(self) -> str:
+        if self.run.last_word is None:
+            return ""
+        said = self.run.last_word.latest
+        return f"{said.stage} {said.step}/{said.stage_steps}" if said.stage_steps else said.stage
+
+    @property
+    def eta_s(self) -> float | None:
+        return self.run.last_word.eta_s if self.run.last_word else None
+
+
+@router.get("/jobs/{job_id}")
+def show_job(
+    job_id: JobId,
+    parameters: Annotated[PageParameters, Query()],
+    queue: QueueDep,
+    settings: SettingsDep,
+    series: SeriesDep,
+    render: RenderDep,
+) -> Response:
+    context = _job_context(queue.get(job_id), settings, series)
+    return render("job.html", refresh=parameters.refresh, **context)
+
+
+@router.get("/jobs/{job_id}/live", dependencies=[NO_PARAMETERS])
+def show_job_live(
+    job_id: JobId, queue: QueueDep, settings: SettingsDep, series: SeriesDep, render: RenderDep
+) -> Response:
+    """What of a job's page changes."""
+    return render("job_live.html", **_job_context(queue.get(job_id), settings, series))
+
+
+@router.post("/jobs/{job_id}/cancel", dependencies=[NO_PARAMETERS, SAME_SITE])
+def cancel_job(job_id: JobId, queue: QueueDep) -> Response:
+    submission.cancel(queue, job_id)
+    return RedirectResponse(f"/jobs/{job_id}", status_code=303)
+
+
+@router.get("/jobs/{job_id}/runs/{run}")
+def show_run(
+    job_id: JobId,
+    run: str,
+    parameters: Annotated[PageParameters, Query()],
+    queue: QueueDep,
+    settings: SettingsDep,
+    series: SeriesDep,
+    render: RenderDep,
+) -> Response:
+    context = _run_context(queue.get(job_id), run, settings, series)
+    return render("run.html", refresh=parameters.refresh, **context)
+
+
+@router.get("/jobs/{job_id}/runs/{run}/live", dependencies=[NO_PARAMETERS])
+def show_run_live(
+    job_id: JobId, run: str, queue: QueueDep, settings: SettingsDep, series: SeriesDep, render: RenderDep
+) -> Response:
+    """What of a run's page changes."""
+    return render("run_live.html", **_run_context(queue.get(job_id), run, settings, series))
+
+
+def _job_context(job: Job, settings: ServiceSettings, series: SeriesReader) -> dict[str, Any]:
+    read = describe(job, settings)
+    steps = stage_steps(job.spec.get("experiment"))
+    is_study = job.kind in STUDIES
+    files = job_files(settings.runs, job.job_id)
+    shown = shown_files(files, job.job_id)
+    results = read_results(job)
+    return {
+        "job": read,
+        "spec_json": json.dumps(job.spec, indent=2, ensure_ascii=False),
+        "workers": _num_workers(job),
+        "headline": headline(job),
+        "is_study": is_study,
+        "stages": () if is_study else _stages(read, tuple(steps)),
+        "charts": training_charts(_read_series(series, files), () if is_study else stage_sections(steps)),
+        "runs": [_line(job, run) for run in study_runs(job, settings.runs)],
+        "value_name": metric_name(_metric(job)),
+        "results": results,
+        "results_unread": results is None and job.results is not None,
+        "tables": _tables(results, job.job_id),
+        "result_charts": sweep_charts(results) if isinstance(results, SweepResults) else (),
+        "shortcomings": results.shortcomings() if isinstance(results, TrainResults) else (),
+        "pictures": pictures(shown),
+        "files": shown,
+        "ways_out": WAYS_OUT,
+        "cancellable": not job.state.is_terminal and job.desired is Desired.RUN,
+        "cancelling": not job.state.is_terminal and job.desired is Desired.CANCEL,
+        "live_url": None if job.state.is_terminal else f"/jobs/{job.job_id}/live",
+        "every_ms": LIVE_MS,
+    }
+
+
+def _run_context(job: Job, name: str, settings: ServiceSettings, series: SeriesReader) -> dict[str, Any]:
+    run = next((run for run in study_runs(job, settings.runs) if run.name == name), None)
+    if run is None:
+        raise RunNotFound(f"job {job.job_id} has no run {name[:100]!r}; its page /jobs/{job.job_id} lists those it has")
+    files = job_files(settings.runs, job.job_id, name) if run.begun else None
+    shown = shown_files(files, job.job_id, name) if files else ()
+    steps = stage_steps((read_record(files) or {}).get("experiment")) if files else {}
+    judgement = run.found.judgement if run.found else None
+    return {
+        "job": describe(job, settings),
+        "line": _line(job, run),
+        "value_name": metric_name(_metric(job)),
+        "tables": tables.judgement_tables(tuple(judgement.ap), {"trained": judgement}) if judgement else (),
+        "charts": training_charts(_read_series(series, files), stage_sections(steps)) if files else (),
+        "pictures": pictures(shown),
+        "files": shown,
+        "ways_out": WAYS_OUT,
+        "live_url": f"/jobs/{job.job_id}/runs/{name}/live" if run.state in (RunNow.WAITING, RunNow.RUNNING) else None,
+        "every_ms": LIVE_MS,
+    }
+
+
+def _read_series(reader: SeriesReader, files: RunFiles) -> Series:
+    found = reader.read(files).series
+    return {name: tuple(zip(points.steps, points.values, strict=True)) for name, points in found.items()}
+
+
+def _num_workers(job: Job) -> int:
+    resources = job.spec.get("resources")
+    workers = resources.get("num_workers") if isinstance(resources, dict) else None
+    return workers if isinstance(workers, int) else 1
+
+
+def _metric(job: Job) -> str:
+    """What the runs of a study are compared by."""
+    metric = job.spec.get("metric")
+    return metric if isinstance(metric, str) else "eval/mean_ap"
+
+
+def _line(job: Job, run: StudyRun) -> RunLine:
+    return RunLine(run, metric_value(_metric(job), run.value))
+
+
+def _tables(results: AnyResults | None, job_id: str) -> tuple[tables.Table, ...]:
+    match results:
+        case TrainResults():
+            return tables.train_tables(results)
+        case AblationResults():
+            return tables.ablation_tables(results)
+        case SweepResults():
+            return tables.sweep_tables(results, job_id)
+        case EvaluateResults():
+            return tables.evaluate_tables(results)
+        case PredictResults() | None:
+            return ()
+
+
+def _stages(job: JobRead, trained: tuple[str, ...]) -> tuple[Stage, ...]:
+    """What a training goes through, and where it is."""
+    names = ("data", *trained, "evaluate") if trained else ()
+    if job.state is JobState.SUCCEEDED:
+        return tuple(Stage(name, "done") for name in names)
+    now = job.progress.stage if job.progress and job.progress.stage in names else None
+    at = names.index(now) if now is not None else -1
+    return tuple(
+        Stage(name, "ahead" if index > at else "current" if index == at else "done") for index, name in enumerate(names)
+    )

@@ -1,0 +1,125 @@
+"""Finished models, and a form to try one on an image."""
+
+import base64
+import json
+from typing import Annotated, Any
+
+import httpx
+from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi.concurrency import run_in_threadpool
+from pydantic import Field
+from starlette.responses import Response
+
+from service.api.cursors import read_cursor, write_cursor
+from service.api.dependencies import NO_PARAMETERS, ModelsDep, Parameters, PredictorDep, RegistryDep
+from service.api.models import ModelId, find_model
+from service.api.study_schemas import describe_model
+from service.errors import PredictorRefused, PredictorUnavailable, ServiceError
+from service.predictor import Predictor
+from service.web.found_boxes import FoundBoxes, read_boxes
+from service.web.rendering import RenderDep
+from service.web.same_site import SAME_SITE
+
+router = APIRouter(include_in_schema=False)
+
+PAGE_LENGTH = 30
+MAX_SHOWN_BYTES = 16 * 1024 * 1024
+"""of an image: the page that shows the boxes carries it whole, a third longer"""
+SHOWN_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp", b"GIF8": "image/gif"}
+"""what begins so is shown as that; what the browser says of it is not believed"""
+DEFAULT_LEAST_SCORE = 0.3
+
+
+class UnreadableAnswer(ServiceError):
+    """The predictor is of another version."""
+
+    status = 502
+    title = "The predictor answered something else"
+
+
+class ModelParameters(Parameters):
+    cursor: str | None = Field(default=None, min_length=1, max_length=200)
+
+
+@router.get("/models")
+def show_models(
+    parameters: Annotated[ModelParameters, Query()], models: ModelsDep, registry: RegistryDep, render: RenderDep
+) -> Response:
+    after = None if parameters.cursor is None else read_cursor(parameters.cursor)
+    page = models.page(limit=PAGE_LENGTH, after=after)
+    registered = registry.look() if page.models else None
+    older = None if page.following is None else write_cursor(page.following)
+    shown = [describe_model(model, registered) for model in page.models]
+    return render("models.html", models=shown, older=older, first=parameters.cursor is None)
+
+
+@router.get("/models/{model_id:path}", dependencies=[NO_PARAMETERS])
+def show_model(
+    model_id: ModelId, models: ModelsDep, registry: RegistryDep, predictor: PredictorDep, render: RenderDep
+) -> Response:
+    model = describe_model(find_model(model_id, models, registry), registry.look())
+    return render("model.html", **_context(model, predictor, least_score=DEFAULT_LEAST_SCORE))
+
+
+@router.post("/models/{model_id:path}/predict", dependencies=[NO_PARAMETERS, SAME_SITE])
+async def try_model(
+    model_id: ModelId,
+    image: Annotated[UploadFile, File()],
+    models: ModelsDep,
+    registry: RegistryDep,
+    predictor: PredictorDep,
+    render: RenderDep,
+    least_score: Annotated[float, Form(ge=0, le=1)] = DEFAULT_LEAST_SCORE,
+) -> Response:
+    """The image with the boxes that the model finds in it."""
+    model = await run_in_threadpool(find_model, model_id, models, registry)
+    shown = await run_in_threadpool(describe_model, model, registry.look())
+    content = await image.read(MAX_SHOWN_BYTES + 1)
+    media_type = next((kind for start, kind in SHOWN_TYPES.items() if content.startswith(start)), None)
+    if not content:
+        return render("model.html", 422, **_context(shown, predictor, least_score, problem="choose an image first"))
+    if media_type is None or len(content) > MAX_SHOWN_BYTES:
+        problem = f"choose a JPEG, PNG, WebP or GIF file of at most {MAX_SHOWN_BYTES // 1024**2} MiB"
+        return render("model.html", 422, **_context(shown, predictor, least_score, problem=problem))
+    try:
+        found = await _boxes(predictor, model.model_id, content, media_type)
+    except (PredictorRefused, PredictorUnavailable) as error:
+        return render("model.html", error.status, **_context(shown, predictor, least_score, problem=error.detail))
+    kept = found.above(least_score)
+    source = f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+    name = (image.filename or "the image")[:100]
+    return render("model.html", **_context(shown, predictor, least_score, found=kept, source=source, image_name=name))
+
+
+async def _boxes(predictor: Predictor, model_id: str, content: bytes, media_type: str) -> FoundBoxes:
+    form = httpx.Request("POST", "http://form", files={"images": ("image", content, media_type)})
+    answer = await predictor.predict(model_id, _once(form.read()), content_type=form.headers["content-type"])
+    try:
+        return read_boxes(json.loads(answer))
+    except ValueError as error:
+        raise UnreadableAnswer("the predictor's answer is none this service can read: run the same version") from error
+
+
+async def _once(body: bytes) -> Any:  # noqa: ANN401 - an asynchronous generator
+    yield body
+
+
+def _context(
+    model: Any,  # noqa: ANN401 - as the API describes it
+    predictor: Predictor,
+    least_score: float,
+    *,
+    problem: str | None = None,
+    found: FoundBoxes | None = None,
+    source: str | None = None,
+    image_name: str = "",
+) -> dict[str, Any]:
+    return {
+        "model": model,
+        "can_predict": predictor.url is not None,
+        "least_score": least_score,
+        "problem": problem,
+        "found": found,
+        "source": source,
+        "image_name": image_name,
+    }

@@ -1,0 +1,64 @@
+"""The pictures a job leaves: what each is called, and what somebody who cannot see it is told."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from service.web.files import File
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+_KNOWN = {
+    "comparison.jpg": (
+        "Without and with collaboration",
+        "Test images in rows: objects as annotated, detections of the base variant, detections and segmentation of the"
+        " last variant. The numbers are in the table.",
+    ),
+    "detections.png": (
+        "Detections",
+        "Test images with the boxes that the trained network found, each with its class and score.",
+    ),
+    "gallery.jpg": (
+        "Best and worst images",
+        "A page of test images, from those detected best to those detected worst, with annotated and detected boxes.",
+    ),
+    "error_modes.png": (
+        "Error modes",
+        "Bars: for each class the share of best boxes that are correct, inside the object, around it, overlapping it,"
+        " or beside it.",
+    ),
+    "precision_recall.png": (
+        "Precision and recall",
+        "Curves of precision against recall, one for each class.",
+    ),
+    "curves.png": (
+        "The metric along each field",
+        "One panel for each field that was searched: the metric at each of its values. The trials' table has the"
+        " numbers.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    file: File
+    caption: str
+    alt: str
+    wide: bool
+    """the one to look at first, which needs room"""
+
+
+def pictures(files: Iterable[File]) -> tuple[Picture, ...]:
+    """The files that are pictures, those that compare first."""
+    found = [_shown(file) for file in files if file.name.lower().endswith(ENDINGS)]
+    return tuple(sorted(found, key=lambda shown: (_place(shown.file.name), shown.file.name)))
+
+
+def _shown(file: File) -> Picture:
+    plain = file.name.rpartition(".")[0].replace("_", " ")
+    caption, alt = _KNOWN.get(file.name, (plain, f"Picture {file.name}, which the job left."))
+    return Picture(file, caption, alt, wide=file.name == "comparison.jpg")
+
+
+def _place(name: str) -> int:
+    order: Sequence[str] = tuple(_KNOWN)
+    return order.index(name) if name in order else len(order)

@@ -1,0 +1,123 @@
+// Renews the part of a page that changes, as its data-live and data-every say, while a job has not ended.
+// What has focus, is scrolled, selected or unfolded stays as it is: only nodes that differ are touched.
+"use strict";
+
+(() => {
+  const OWN = { DETAILS: ["open"], INPUT: ["value"] }; // attributes that belong to the reader, not to the server
+  const SLOWEST_MS = 30000;
+
+  function renewAttributes(now, then) {
+    const own = OWN[now.nodeName] || [];
+    for (const { name } of [...now.attributes]) {
+      if (!then.hasAttribute(name) && !own.includes(name)) now.removeAttribute(name);
+    }
+    for (const { name, value } of [...then.attributes]) {
+      if (now.getAttribute(name) !== value && !own.includes(name)) now.setAttribute(name, value);
+    }
+  }
+
+  function alike(now, then) {
+    return now.nodeType === then.nodeType && now.nodeName === then.nodeName && (now.id || "") === (then.id || "");
+  }
+
+  function renewChildren(now, then) {
+    const coming = [...then.childNodes];
+    let place = now.firstChild;
+    for (const next of coming) {
+      // A row that was there before, at another place, is moved and not made anew.
+      if (next.id && (!place || place.id !== next.id)) {
+        const known = [...now.children].find((child) => child.id === next.id);
+        if (known) place = now.insertBefore(known, place);
+      }
+      if (!place) {
+        now.append(next);
+      } else if (alike(place, next)) {
+        const after = place.nextSibling;
+        renew(place, next);
+        place = after;
+      } else {
+        const later = next.nodeType === Node.ELEMENT_NODE && nearest(place, next);
+        if (later) {
+          while (place !== later) place = dropped(place);
+          const after = place.nextSibling;
+          renew(place, next);
+          place = after;
+        } else {
+          now.insertBefore(next, place);
+        }
+      }
+    }
+    while (place) place = dropped(place);
+  }
+
+  function nearest(place, next) {
+    for (let node = place; node; node = node.nextSibling) if (alike(node, next)) return node;
+    return null;
+  }
+
+  function dropped(node) {
+    const after = node.nextSibling;
+    node.remove();
+    return after;
+  }
+
+  function renew(now, then) {
+    if (now.nodeType !== Node.ELEMENT_NODE) {
+      if (now.nodeValue !== then.nodeValue) now.nodeValue = then.nodeValue;
+      return;
+    }
+    renewAttributes(now, then);
+    renewChildren(now, then);
+  }
+
+  async function look(part) {
+    const answer = await fetch(part.dataset.live, { headers: { Accept: "text/html" }, cache: "no-store" });
+    if (!answer.ok) throw new Error(`status ${answer.status}`);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const then = page.getElementById(part.id);
+    if (!then) throw new Error("no such part");
+    renew(part, document.adoptNode(then));
+    if (part.dataset.title) document.title = part.dataset.title;
+  }
+
+  function lost(part, isLost) {
+    const shown = document.getElementById("connection");
+    if (isLost && !shown) {
+      const line = document.createElement("p");
+      line.id = "connection";
+      line.className = "callout warn";
+      line.setAttribute("role", "status");
+      line.textContent = "The service does not answer. This page shows what was known last, and goes on trying.";
+      part.before(line);
+    } else if (!isLost && shown) {
+      shown.remove();
+    }
+  }
+
+  function seen() {
+    if (!document.hidden) return Promise.resolve();
+    return new Promise((resolve) => {
+      document.addEventListener("visibilitychange", resolve, { once: true });
+    });
+  }
+
+  async function keep(part) {
+    let failures = 0;
+    while (part.dataset.live) {
+      const every = Number(part.dataset.every) || 2000;
+      const pause = Math.min(every * 2 ** failures, Math.max(every, SLOWEST_MS));
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      await seen();
+      try {
+        await look(part);
+        failures = 0;
+      } catch {
+        failures = Math.min(failures + 1, 6);
+      }
+      lost(part, failures > 1);
+    }
+  }
+
+  const part = document.getElementById("live");
+  if (part) keep(part);
+})();

@@ -1,0 +1,193 @@
+"""Results as tables: every measure of every class, row or run, in per cent."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from service.jobs.results import Judgement, TrainResults
+from service.jobs.study_results import AblationResults, EvaluateResults, Row, RunFound, RunState, Spread, SweepResults
+from service.web.headlines import metric_name, metric_value
+from service.web.text import DASH, duration, percent, signed_percent
+
+MEASURES = {"mean_ap": "mAP", "mean_corloc": "CorLoc", "mean_iou": "mIoU"}
+_BASELINES = {"untrained": "untrained", "chance": "chance"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    beside: str = ""
+    """smaller: a deviation"""
+    tone: str = ""
+    """better, worse, best or bad: always said by the text too, or by a sign"""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    head: str
+    cells: tuple[Cell, ...]
+    url: str | None = None
+    """where the head leads"""
+    below: str = ""
+    """smaller, below the head"""
+    total: bool = False
+    """sums up the rows above"""
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: tuple[str, ...]
+    """the first is the heads'"""
+    rows: tuple[TableRow, ...]
+    note: str = ""
+    folded: bool = False
+    """opened by whoever wants to know"""
+
+
+def train_tables(results: TrainResults) -> tuple[Table, ...]:
+    judged = {"trained": results.trained}
+    judged |= {name: baseline for name in _BASELINES if (baseline := getattr(results, name)) is not None}
+    return judgement_tables(results.classes, judged)
+
+
+def evaluate_tables(results: EvaluateResults) -> tuple[Table, ...]:
+    return judgement_tables(results.classes, {"trained": results.judgement})
+
+
+def judgement_tables(classes: Sequence[str], judged: Mapping[str, Judgement]) -> tuple[Table, ...]:
+    """By class: AP and CorLoc of `trained` beside those of the baselines, then the error modes of `trained`."""
+    trained = judged["trained"]
+    columns = ["class"]
+    for measure in ("AP", "CorLoc"):
+        columns += [measure if name == "trained" else f"{measure}, {name}" for name in judged]
+    with_iou = trained.iou is not None
+    if with_iou:
+        columns.append("IoU")
+
+    def row(label: str) -> TableRow:
+        cells = [Cell(percent(j.ap.get(label))) for j in judged.values()]
+        cells += [Cell(percent(j.corloc.get(label))) for j in judged.values()]
+        cells += [Cell(percent((trained.iou or {}).get(label)))] if with_iou else []
+        return TableRow(label, tuple(cells))
+
+    means = [Cell(percent(j.mean_ap)) for j in judged.values()] + [
+        Cell(percent(j.mean_corloc)) for j in judged.values()
+    ]
+    means += [Cell(percent(trained.mean_iou))] if with_iou else []
+    images = trained.num_test_images, trained.num_train_images
+    note = "AP on {} test images, CorLoc on {} training images, in per cent.".format(*images)
+    by_class = Table("By class", tuple(columns), (*map(row, classes), TableRow("mean", tuple(means), total=True)), note)
+    return (by_class, *_mode_tables(classes, trained))
+
+
+def _mode_tables(classes: Sequence[str], trained: Judgement) -> Iterable[Table]:
+    means = trained.mean_error_modes
+    if not means:
+        return
+    of = trained.error_modes or {}
+    rows = [
+        TableRow(label, tuple(Cell(percent(shares.get(mode))) for mode in means))
+        for label in classes
+        if (shares := of.get(label)) is not None
+    ]
+    total = TableRow("mean", tuple(Cell(percent(share)) for share in means.values()), total=True)
+    note = "How the best box of each training image lies to its object, in per cent of the images."
+    yield Table("Error modes", ("class", *means), (*rows, total), note, folded=True)
+
+
+def ablation_tables(results: AblationResults) -> tuple[Table, ...]:
+    """The table that compares the rows, then AP and CorLoc by class, and error modes."""
+    measures = [name for name in MEASURES if any(row.measures.get(name) for row in results.rows)]
+    best = {
+        name: max((s.mean for row in results.rows if (s := row.measures.get(name))), default=None) for name in measures
+    }
+    base = next((row.title for row in results.rows if row.variant == results.base_variant), results.base_variant)
+    several = len(results.rows) > 1
+    columns = ["variant", *(MEASURES[name] for name in measures)]
+    columns += [f"Δ {MEASURES[name]}" for name in measures] if several else []
+    rows = []
+    for row in results.rows:
+        cells = [_spread(row.measures.get(name), best[name] if several else None) for name in measures]
+        cells += [_difference(row, name) for name in measures] if several else []
+        failed = f", {row.failed} failed" if row.failed else ""
+        rows.append(TableRow(row.title, tuple(cells), below=f"{_counted(row.succeeded, 'seed')}{failed}"))
+    note = "Mean ± sample standard deviation over seeds, in per cent."
+    if several:
+        note += f" Δ: paired difference to “{base}” with the same seed, in percentage points."
+    tables = [Table("Comparison", tuple(columns), tuple(rows), note)]
+    for title, part in (("AP by class", "ap"), ("CorLoc by class", "corloc")):
+        tables += _by_class(results.rows, title, part)
+    tables += _by_class(results.rows, "Error modes", "error_modes")
+    return tuple(tables)
+
+
+def _by_class(rows: Sequence[Row], title: str, part: str) -> list[Table]:
+    labels = list(dict.fromkeys(label for row in rows for label in getattr(row, part)))
+    if not labels:
+        return []
+    body = tuple(TableRow(row.title, tuple(_spread(getattr(row, part).get(label)) for label in labels)) for row in rows)
+    return [Table(title, ("variant", *labels), body, "In per cent.", folded=True)]
+
+
+def _spread(spread: Spread | None, best: float | None = None) -> Cell:
+    if spread is None:
+        return Cell(DASH)
+    beside = "" if spread.std is None else f"± {percent(spread.std)}"
+    return Cell(percent(spread.mean), beside, "best" if spread.mean == best else "")
+
+
+def _difference(row: Row, measure: str) -> Cell:
+    spread = row.differences.get(measure)
+    if spread is None:
+        return Cell(DASH)
+    tone = "better" if spread.mean > 0 else "worse" if spread.mean < 0 else ""
+    return Cell(signed_percent(spread.mean), "" if spread.std is None else f"± {percent(spread.std)}", tone)
+
+
+def sweep_tables(results: SweepResults, job_id: str) -> tuple[Table, ...]:
+    """Every trial, best first; the fields that were searched are columns."""
+    fields = list(dict.fromkeys(path for run in results.runs for path in run.overrides))
+    sign = -1 if results.goal == "max" else 1
+    ordered = sorted(results.runs, key=lambda run: (run.value is None, sign * (run.value or 0.0)))
+    rows = [
+        TableRow(
+            run.name,
+            (
+                Cell(metric_value(results.metric, run.value), tone="best" if run.name == results.best else ""),
+                *(Cell(_value(run.overrides.get(path, DASH))) for path in fields),
+                Cell(f"{run.global_step}"),
+                Cell(duration(run.train_seconds)),
+                _ended(run),
+            ),
+            url=f"/jobs/{job_id}/runs/{run.name}",
+        )
+        for run in ordered
+    ]
+    columns = (
+        "trial",
+        metric_name(results.metric),
+        *(path.rpartition(".")[2] for path in fields),
+        "steps",
+        "time",
+        "end",
+    )
+    where = "lowest" if results.goal == "min" else "highest"
+    return (Table("Trials", columns, tuple(rows), f"The {where} {metric_name(results.metric)} first."),)
+
+
+def _ended(run: RunFound) -> Cell:
+    match run.state:
+        case RunState.SUCCEEDED:
+            return Cell("finished")
+        case RunState.STOPPED_EARLY:
+            return Cell("stopped early")
+        case RunState.FAILED:
+            return Cell(f"failed: {run.failure.reason}" if run.failure else "failed", tone="bad")
+
+
+def _value(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
