@@ -48,3 +48,7 @@ class ServerUnreachable(ClientError):
 
 class ServerUnknown(ClientError):
     """No address was given, and no service has left one in the home folder."""
+
+
+class BrokenDownload(ClientError):
+    """What was downloaded is not what was listed."""

@@ -1,6 +1,6 @@
 """A job while it runs: a live bar for a person, lines where nobody sees a bar move."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -97,9 +97,10 @@ def duration(seconds: float) -> str:
 
 def losses(progress: JobProgress | None) -> str:
     """The latest losses, the first few of them."""
-    if progress is None:
-        return ""
-    found = [
-        (name.removeprefix("loss/"), value) for name, value in progress.metrics.items() if name.startswith("loss/")
-    ]
+    return "" if progress is None else losses_of(progress.metrics)
+
+
+def losses_of(metrics: Mapping[str, float]) -> str:
+    """The first few losses among the metrics."""
+    found = [(name.removeprefix("loss/"), value) for name, value in metrics.items() if name.startswith("loss/")]
     return "  ".join(f"{name} {value:.3g}" for name, value in found[:SHOWN_LOSSES])

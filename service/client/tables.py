@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.client.live import duration, losses, remaining, whereabouts
-from service.jobs.answers import JobRead, JobSummary, PresetRead
+from service.jobs.answers import ArtifactRead, JobRead, JobSummary, ModelRead, PresetRead, RunRead
 from service.jobs.results import Judgement, TrainResults
 from service.jobs.states import JobState
 
@@ -36,8 +36,8 @@ def results_table(results: TrainResults) -> Table:
             trained = name == "trained"
             table.add_column(measure if trained else name, justify="right", style="bold" if trained else None)
     for label in results.classes:
-        ap = [_percent(judgement.ap.get(label)) for _, judgement in columns]
-        corloc = [_percent(judgement.corloc.get(label)) for _, judgement in columns]
+        ap = [percent(judgement.ap.get(label)) for _, judgement in columns]
+        corloc = [percent(judgement.corloc.get(label)) for _, judgement in columns]
         table.add_row(label, *ap, *corloc)
     table.add_section()
     table.add_row("mean", *_means(columns, "mean_ap"), *_means(columns, "mean_corloc"), style="bold")
@@ -45,21 +45,22 @@ def results_table(results: TrainResults) -> Table:
 
 
 def _means(columns: list[tuple[str, Judgement]], field: str) -> list[str]:
-    return [_percent(getattr(judgement, field)) for _, judgement in columns]
+    return [percent(getattr(judgement, field)) for _, judgement in columns]
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """A share in percent; a dash where nothing was measured."""
     return "–" if share is None else f"{100 * share:.1f}"
 
 
 def jobs_table(jobs: Iterable[JobSummary]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for column in ("id", "name", "state", "progress", "created (UTC)"):
+    for column in ("id", "kind", "name", "state", "progress", "created (UTC)"):
         table.add_column(column)
     for job in jobs:
         progress = "" if job.progress is None else f"{job.progress.fraction:.0%} {job.progress.stage}"
         created = f"{job.created_at:%Y-%m-%d %H:%M:%S}"
-        table.add_row(job.id, job.name or "", colored(job.state), progress, created)
+        table.add_row(job.id, job.kind, job.name or "", colored(job.state), progress, created)
     return table
 
 
@@ -104,7 +105,43 @@ def ending(job: JobRead) -> Text:
 def presets_table(presets: Iterable[PresetRead]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("preset", style="bold")
+    table.add_column("kind")
     table.add_column("what it is")
     for preset in presets:
-        table.add_row(preset.name, preset.description)
+        table.add_row(preset.name, preset.kind, preset.description)
+    return table
+
+
+def runs_table(runs: Iterable[RunRead]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "seed", "state", "progress", "mAP", "CorLoc", "value"):
+        table.add_column(column)
+    for run in runs:
+        progress = "" if run.progress is None else f"{run.progress.fraction:.0%} {run.progress.stage}"
+        value = "–" if run.value is None else f"{run.value:.4g}"
+        state = run.state.replace("_", " ")
+        table.add_row(run.name, str(run.seed), state, progress, percent(run.mean_ap), percent(run.mean_corloc), value)
+    return table
+
+
+def models_table(models: Iterable[ModelRead]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("model", "name", "method", "data", "mAP", "CorLoc", "registered"):
+        table.add_column(column)
+    for model in models:
+        registered = model.registered
+        champion = ", champion" if registered is not None and registered.champion else ""
+        version = "" if registered is None else f"{registered.name}/{registered.version}{champion}"
+        measures = percent(model.mean_ap), percent(model.mean_corloc)
+        table.add_row(model.id, model.name, model.method, model.data_set, *measures, version)
+    return table
+
+
+def artifacts_table(artifacts: Iterable[ArtifactRead]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file")
+    table.add_column("bytes", justify="right")
+    table.add_column("sha256", style="dim")
+    for artifact in artifacts:
+        table.add_row(artifact.name, f"{artifact.num_bytes:,}", artifact.sha256[:16])
     return table

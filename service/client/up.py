@@ -15,7 +15,7 @@ from service.embedded.errors import EmbeddedError
 from service.embedded.home import holder, locked, ray_token
 from service.embedded.keeper import EmbeddedService, Phase, clean_leftovers
 
-TITLES = {"api": "API", "mlflow": "MLflow", "ray": "Ray", "worker": "worker"}
+TITLES = {"api": "API", "mlflow": "MLflow", "ray": "Ray", "worker": "worker", "predictor": "predictor"}
 PATIENCE_S = 120.0
 """how long `sdcn down` waits for the service to end by itself"""
 
@@ -40,7 +40,7 @@ class Announcer:
         elapsed_s = time.monotonic() - self._began_s
         match phase:
             case Phase.READY:
-                self._console.print(f"  {title:<7} ready after {elapsed_s:.0f} s")
+                self._console.print(f"  {title:<9} ready after {elapsed_s:.0f} s")
             case Phase.DIED:
                 self._console.print(f"  {title} has died and is started again", style="yellow")
             case Phase.STARTING | Phase.STOPPING | Phase.STOPPED:
@@ -91,9 +91,11 @@ def keep_up(home: Path, console: Console) -> int:
                 announcer.rest()
                 record = service.record
                 console.print(
-                    f"\nAPI     {record.url}/docs\nMLflow  {record.mlflow_url}\n"
+                    f"\npages   {record.url}\nAPI     {record.url}/docs\nMLflow  {record.mlflow_url}\n"
                     f"Ray     {record.ray_dashboard_url}  (it asks for the token in {ray_token(home)})\n"
-                    "\nsubmit a job   sdcn submit --preset scenes --watch\nstop           Ctrl-C here, or sdcn down",
+                    "\nsubmit a job   sdcn submit scenes --watch\n"
+                    "compare        sdcn submit table-2 --data scenes --seeds 3 --watch\n"
+                    "stop           Ctrl-C here, or sdcn down",
                     soft_wrap=True,
                 )
                 while True:

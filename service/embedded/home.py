@@ -25,6 +25,7 @@ class ServiceRecord:
     """An embedded service that runs, or ran and was killed."""
 
     url: str
+    """of the API, and of its pages for people"""
     mlflow_url: str
     ray_dashboard_url: str
     ray_address: str

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.client import SdcnClient, cli
+from service.client import SdcnClient, cli, terminal
+from service.jobs.specs import TrainSpec
 from service.jobs.states import FailureReason
 from service.queue.records import Settlement
 from service.queue.repository import JobQueue
@@ -13,12 +14,13 @@ from tests.service.api.test_jobs import RESULTS, WHOLE_RESULTS, start
 from tests.service.in_process import InProcess
 
 Sdcn = Callable[..., Result]
+TINY = TrainSpec(preset="tiny")
 
 
 @pytest.fixture
 def sdcn(transport: InProcess, monkeypatch: pytest.MonkeyPatch) -> Sdcn:
     """The command, its requests answered by the service in this process."""
-    monkeypatch.setattr(cli, "_client", lambda *_: SdcnClient("http://localhost", transport=transport))
+    monkeypatch.setattr(terminal, "open_client", lambda *_: SdcnClient("http://localhost", transport=transport))
     monkeypatch.setenv("COLUMNS", "200")
     return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
 
@@ -68,7 +70,7 @@ def test_validate_tells_of_steps_and_warnings(sdcn: Sdcn, client: SdcnClient) ->
 
 
 def test_watch_ends_with_the_results_and_zero(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
-    job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
+    job = client.submit(TINY)
     jobs.attach_tracking(job.id, "run1")
     jobs.settle(start(jobs), Settlement.succeeded(RESULTS))
     done = sdcn("watch", job.id)
@@ -81,7 +83,7 @@ def test_watch_ends_with_the_results_and_zero(sdcn: Sdcn, client: SdcnClient, jo
 
 
 def test_watch_ends_with_the_failure_and_one(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
-    job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
+    job = client.submit(TINY)
     jobs.settle(start(jobs), Settlement.failed(FailureReason.BAD_INPUT, "images [/img] are broken"))
     done = sdcn("watch", job.id)
     assert done.exit_code == 1
@@ -89,13 +91,13 @@ def test_watch_ends_with_the_failure_and_one(sdcn: Sdcn, client: SdcnClient, job
 
 
 def test_watch_as_json_prints_the_results_alone(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
-    job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
+    job = client.submit(TINY)
     jobs.settle(start(jobs), Settlement.succeeded(RESULTS))
     assert json.loads(sdcn("watch", job.id, "--json").stdout) == WHOLE_RESULTS
 
 
 def test_show_tells_of_attempts_and_links(sdcn: Sdcn, client: SdcnClient, jobs: JobQueue) -> None:
-    job = client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, []))
+    job = client.submit(TINY)
     jobs.settle(start(jobs), Settlement.retry(FailureReason.INFRASTRUCTURE, "disk full"))
     done = sdcn("show", job.id)
     assert done.exit_code == 0
@@ -106,7 +108,7 @@ def test_show_tells_of_attempts_and_links(sdcn: Sdcn, client: SdcnClient, jobs: 
 
 def test_jobs_lists_and_cancel_cancels(sdcn: Sdcn, client: SdcnClient) -> None:
     assert "no jobs" in sdcn("jobs").stdout
-    ids = [client.submit(cli.read_spec(None, {"preset": "tiny"}, {}, [])).id for _ in range(3)]
+    ids = [client.submit(TINY).id for _ in range(3)]
     assert "is cancelled" in sdcn("cancel", ids[0]).stdout
     assert ids[0] in sdcn("jobs", "--state", "cancelled").stdout
     assert len(json.loads(sdcn("jobs", "--limit", "2", "--json").stdout)) == 2

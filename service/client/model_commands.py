@@ -1,0 +1,80 @@
+"""`sdcn models`, and what `sdcn evaluate` and `sdcn predict` share."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import JsonValue
+from rich.table import Table
+
+from service.client import terminal
+from service.client.client import SdcnClient
+from service.client.tables import models_table
+from service.client.terminal import AsJson, Home, Url, out, print_json_list, say
+
+CHAMPION = "champion"
+SHOWN_BOXES = 10
+"""of an image; --json has all"""
+
+Model = Annotated[
+    str,
+    typer.Argument(help="JOB, or JOB/RUN of a study; NAME@champion, or champion, for the best one that is registered."),
+]
+
+
+def models(
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 50,
+    as_json: AsJson = False,
+    url: Url = None,
+    home: Home = None,
+) -> None:
+    """List trained models, the newest first."""
+    with terminal.open_client(url, home) as client:
+        found = [model for model, _ in zip(client.models(page_size=min(limit, 200)), range(limit), strict=False)]
+    if as_json:
+        print_json_list(found)
+    elif found:
+        out().print(models_table(found))
+    else:
+        say("no models yet: train one, such as with `sdcn submit scenes --watch`")
+
+
+def model_id(client: SdcnClient, model: str) -> str:
+    """The id that a job's spec takes: that of the model which is the champion now."""
+    return client.model(model).id if CHAMPION in model else model
+
+
+def predict_now(client: SdcnClient, model: str, images: Sequence[Path], *, as_json: bool) -> None:
+    """Print the boxes of each image."""
+    answer = client.predict(model, images)
+    if as_json:
+        out().print_json(json.dumps(answer))
+        return
+    for image in _objects(answer.get("images")):
+        out().print(_image_table(image))
+
+
+def _image_table(image: dict[str, Any]) -> Table:
+    boxes = _objects(image.get("boxes"))
+    table = Table(title=_title(image, len(boxes)), title_justify="left")
+    table.add_column("class")
+    table.add_column("score", justify="right", style="bold")
+    table.add_column("box (x1 y1 x2 y2, px)", justify="right")
+    for box in boxes[:SHOWN_BOXES]:
+        table.add_row(str(box["class"]), f"{box['score']:.3f}", " ".join(f"{edge:.0f}" for edge in box["xyxy"]))
+    if len(boxes) > SHOWN_BOXES:
+        table.add_row(f"and {len(boxes) - SHOWN_BOXES} more", "", "")
+    return table
+
+
+def _title(image: dict[str, Any], count: int) -> str:
+    took = image.get("seconds")
+    seconds = took.get("total") if isinstance(took, dict) else None
+    said = "" if seconds is None else f" in {seconds:.2f} s"
+    return f"{image.get('file', 'image')}: {count} boxes{said}"
+
+
+def _objects(value: JsonValue | Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

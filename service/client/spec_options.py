@@ -1,0 +1,135 @@
+"""From the command line to a job's spec."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import typer
+from pydantic import JsonValue, ValidationError
+
+from sdcn_core.config.studies import ABLATIONS, SWEEPS
+from service.jobs.refusals import field_problems
+from service.jobs.specs import JOB_SPEC, JobSpec
+
+STUDIES = {**dict.fromkeys(ABLATIONS, "ablation"), **dict.fromkeys(SWEEPS, "sweep")}
+"""name -> kind; a name that is none of them is one of an experiment, or the service refuses it"""
+
+
+def named(name: str | None, data: str | None) -> dict[str, JsonValue]:
+    """What a preset's name asks for.
+
+    Args:
+        name: of an experiment or a study, as first word after `sdcn submit`; None: nothing is said so.
+        data: the experiment that a study is made on; of a training, the experiment itself.
+
+    Raises:
+        typer.BadParameter: two experiments, or a study without one.
+
+    >>> named("table-2", "scenes")
+    {'kind': 'ablation', 'study': 'table-2', 'preset': 'scenes'}
+    """
+    if name is None:
+        return {} if data is None else {"preset": data}
+    if name in STUDIES:
+        if data is None:
+            raise typer.BadParameter(f"{name} is a study: say on which experiment, such as --data scenes")
+        return {"kind": STUDIES[name], "study": name, "preset": data}
+    if data is not None:
+        raise typer.BadParameter(f"both {name} and {data} name an experiment: give one")
+    return {"preset": name}
+
+
+def seeded(spec: dict[str, JsonValue], seeds: int | None, seed: Sequence[int]) -> dict[str, JsonValue]:
+    """The spec with its seeds: of a study the list of them, of a training its one.
+
+    Args:
+        spec: as far as it is known.
+        seeds: 0 to seeds - 1; None: not said.
+        seed: one by one; empty: not said.
+
+    Raises:
+        typer.BadParameter: both are said, or several seeds for one training.
+    """
+    if seeds is not None and seed:
+        raise typer.BadParameter("give --seeds or --seed, not both")
+    wanted: list[JsonValue] = list(seed if seeds is None else range(seeds))
+    if not wanted:
+        return spec
+    if spec.get("kind", "train") != "train":
+        return spec | {"seeds": wanted}
+    if len(wanted) > 1:
+        raise typer.BadParameter("a single training has one seed: submit a study, such as table-2, for several")
+    overrides = spec.get("overrides") or {}
+    assert isinstance(overrides, dict)
+    return spec | {"overrides": {**overrides, "seed": wanted[0]}}
+
+
+def read_file(file: Path | None) -> dict[str, JsonValue]:
+    """The spec in a file, nothing without one.
+
+    Raises:
+        typer.BadParameter: it holds no JSON object.
+    """
+    if file is None:
+        return {}
+    try:
+        spec = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise typer.BadParameter(f"{file} cannot be read as JSON: {error}") from None
+    if not isinstance(spec, dict):
+        raise typer.BadParameter(f"{file} holds no JSON object")
+    return spec
+
+
+def with_options(
+    spec: dict[str, JsonValue],
+    given: Mapping[str, JsonValue],
+    resources: Mapping[str, int | None],
+    overrides: Sequence[str],
+) -> dict[str, JsonValue]:
+    """The spec with options on top; those that are None were not given. `overrides` are PATH=VALUE.
+
+    Raises:
+        typer.BadParameter: an override is no PATH=VALUE, or the spec has something else in place of an object.
+    """
+    said = spec | {name: value for name, value in given.items() if value is not None}
+    if asked := {name: value for name, value in resources.items() if value is not None}:
+        said["resources"] = {**_object(said, "resources"), **asked}
+    if overrides:
+        said["overrides"] = {**_object(said, "overrides"), **dict(map(read_override, overrides))}
+    return said
+
+
+def _object(spec: Mapping[str, JsonValue], field: str) -> dict[str, JsonValue]:
+    value = spec.get(field) or {}
+    if not isinstance(value, dict):
+        raise typer.BadParameter(f"{field}: must be a JSON object")
+    return value
+
+
+def parse_spec(spec: Mapping[str, JsonValue]) -> JobSpec:
+    """The job that the spec asks for.
+
+    Raises:
+        typer.BadParameter: a field is refused; the message names it.
+    """
+    try:
+        return JOB_SPEC.validate_python(spec)
+    except ValidationError as error:
+        said = [f"{p.field}: {p.message}" if p.field else p.message for p in field_problems(error.errors())]
+        raise typer.BadParameter("; ".join(said)) from None
+
+
+def read_override(text: str) -> tuple[str, JsonValue]:
+    """`path=value`; a value that is no JSON is a string.
+
+    >>> read_override("objective.tau_0=0.3"), read_override("data.source.layout=halo")
+    (('objective.tau_0', 0.3), ('data.source.layout', 'halo'))
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not path:
+        raise typer.BadParameter(f"--set takes PATH=VALUE, such as objective.tau_0=0.3; {text!r} is not")
+    try:
+        return path, json.loads(value)
+    except ValueError:
+        return path, value
