@@ -9,7 +9,7 @@ from workers.study.pieces import Piece
 from workers.training.order import RunOrder
 
 STAGE = "study"
-INTERVAL_S = 1.0
+INTERVAL_S = 2.0
 SHOWN_AT_WORK = 4
 
 
@@ -48,7 +48,7 @@ class StudyProgress:
         return DATA_SHARE + (1 - DATA_SHARE) * mean
 
     def tell(self, *, ended: Collection[str], at_work: Collection[str], now: bool = False) -> None:
-        """Read what the pieces have said, and say it in the job's spool if the last time is a second ago, or `now`.
+        """Read what the pieces have said, and say it in the job's spool if the last time is a while ago, or `now`.
 
         Args:
             ended: names of the pieces that have ended, however.
@@ -62,7 +62,7 @@ class StudyProgress:
         self._follow(ended, at_work)
         runs = [piece.name for piece in self._pieces if isinstance(piece.order, RunOrder)]
         over = sum(name in ended for name in runs)
-        note = f"{over} of {len(runs)} runs trained" + self._at_work(at_work)
+        note = f"{over} of {len(runs)} runs ended" + self._at_work(at_work)
         if self._told == (self.fraction, note):
             return
         self._told = (self.fraction, note)

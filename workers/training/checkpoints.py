@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from sdcn_core.config.experiment import ExperimentConfig
-from sdcn_core.errors import CheckpointError
 from sdcn_core.training.checkpoint import load_checkpoint
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,8 @@ class KeptCheckpoints:
         for folder in self._newest_first():
             try:
                 load_checkpoint(folder, experiment, device=torch.device("cpu"))
-            except CheckpointError as error:
-                log.warning("a checkpoint is passed over: %s", error)
+            except Exception as error:  # whatever torch's unpickler stumbles over, the file is at fault
+                log.warning("checkpoint %s is passed over: %s", folder, error)
                 shutil.rmtree(folder)
             else:
                 return folder
