@@ -74,6 +74,7 @@ def write_page(template: str, path: Path, values: Mapping[str, object]) -> None:
         "duration": duration,
         "moment": moment,
         "value": short_json,
+        "exact": exact_json,
     }
     write_atomically(path, environment.get_template(template).render(values))
 
@@ -152,6 +153,9 @@ def short_json(value: JsonValue) -> str:
     >>> short_json(True), short_json(0.123456), short_json("a")
     ('true', '0.1235', 'a')
     """
-    if isinstance(value, float):
-        return f"{value:.4g}"
+    return f"{value:.4g}" if isinstance(value, float) else exact_json(value)
+
+
+def exact_json(value: JsonValue) -> str:
+    """A value of a configuration in full, text without its quotes."""
     return value if isinstance(value, str) else json.dumps(value)

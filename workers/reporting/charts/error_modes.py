@@ -42,7 +42,7 @@ def draw_error_modes(means: Mapping[str, Shares], by_class: Mapping[str, Mapping
         _draw_averages(panels[0], means)
         for axes, (variant, classes) in zip(panels[1:], details.items(), strict=True):
             _draw_classes(axes, variant, {**classes, AVERAGE: means[variant]})
-        legend_below(figure, panels[0], columns=3)
+        legend_below(figure, panels[0])
     return True
 
 

@@ -35,7 +35,6 @@ def draw_hyperparameters(results: SweepResults, path: Path) -> bool:
             else:
                 _draw_trials(axes, results, field)
             axes.set_title(field.rpartition(".")[2])
-            axes.margins(x=0.08)
             if is_share(results.metric):
                 percent_axis(axes)
         figure.supylabel(metric_title(results.metric) + (", %" if is_share(results.metric) else ""), fontsize=10.5)
@@ -85,7 +84,9 @@ def _axis(axes: Axes, values: Sequence[JsonValue]) -> _Places:
     places = _Places(values)
     if not places.numeric:
         axes.set_xticks(range(len(places.names)), places.names)
+        axes.set_xlim(-0.6, len(places.names) - 0.4)
         return places
+    axes.margins(x=0.08)
     numbers = [places(value) for value in values]
     if numbers and min(numbers) > 0 and max(numbers) / min(numbers) >= LOG_FROM:
         axes.set_xscale("log")

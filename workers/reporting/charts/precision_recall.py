@@ -63,10 +63,12 @@ def draw_precision_recall(models: Mapping[str, PrecisionRecall], path: Path) -> 
             axes.set_yticks([0, 0.5, 1])
             percent_axis(axes)
             percent_axis(axes, "x")
-        figure.supxlabel("recall, %", fontsize=10.5)
-        figure.supylabel("precision, %", fontsize=10.5)
+            if place % columns == 0:
+                axes.set_ylabel("precision, %")
+            if place + columns >= len(classes):
+                axes.set_xlabel("recall, %")
         if len(models) > 1:
-            legend_below(figure, panels.flat[0], columns=4)
+            legend_below(figure, panels.flat[0])
     return True
 
 

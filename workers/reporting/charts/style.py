@@ -22,6 +22,8 @@ DASHES = ("-", "--", ":", "-.")
 
 DOTS_PER_INCH = 110
 WIDTH_INCHES = 8.0
+LETTERS_PER_LINE = 100
+"""of a legend, at that width"""
 
 SETTINGS: Mapping[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
@@ -84,7 +86,8 @@ def plain_numbers(axes: Axes, axis: str) -> None:
     chosen.set_minor_formatter(NullFormatter())
 
 
-def legend_below(figure: Figure, axes: Axes, columns: int) -> None:
-    """One legend for all panels, where it hides nothing."""
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, where it hides nothing, as wide as its longest name allows."""
     handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, LETTERS_PER_LINE // (max(map(len, labels)) + 8))
     figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))

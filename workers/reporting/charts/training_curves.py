@@ -16,6 +16,8 @@ PANELS = (
     ("gradient/", "Gradient norms, of each term and of all", "norm"),
     ("rate/", "Learning rates", "rate"),
 )
+NOISY = ("loss", "norm")
+"""the panels whose lines are smoothed"""
 SMOOTHED_ABOVE = 60
 """points from which on a running mean is drawn over the values themselves"""
 
@@ -33,7 +35,7 @@ def draw_training_curves(series: Mapping[str, Series], path: Path) -> bool:
     with drawn(path, height_inches=0.4 + 2.9 * len(panels)) as figure:
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (title, label, lines) in zip(rows, panels, strict=True):
-            _draw_panel(axes, lines, styles)
+            _draw_panel(axes, lines, styles, smooth=label in NOISY)
             axes.set_title(title)
             axes.set_ylabel(label)
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -41,13 +43,13 @@ def draw_training_curves(series: Mapping[str, Series], path: Path) -> bool:
     return True
 
 
-def _draw_panel(axes: Axes, lines: Mapping[str, Series], styles: Mapping[str, dict[str, Any]]) -> None:
+def _draw_panel(axes: Axes, lines: Mapping[str, Series], styles: Mapping[str, dict[str, Any]], *, smooth: bool) -> None:
     positive = True
     for name in sorted(lines):
         steps, values = np.array(lines[name].steps), np.array(lines[name].values, dtype=float)
         positive &= bool((values[np.isfinite(values)] > 0).all())
         marker = "o" if len(steps) == 1 else ""
-        if len(steps) > SMOOTHED_ABOVE:
+        if smooth and len(steps) > SMOOTHED_ABOVE:
             axes.plot(steps, values, color=styles[name]["color"], alpha=0.22, linewidth=0.9)
             values = _running_mean(values, math.ceil(len(values) / 40))
         axes.plot(steps, values, label=name, marker=marker, markersize=4, **styles[name])
