@@ -4,16 +4,20 @@ Tune starts trials, watches over them and gives their CPUs to others. It keeps n
 run's name, and all that is known of a run lies with the desk.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from ray import cloudpickle
 from ray.tune import Callback
+from ray.tune.progress_reporter import TrialProgressCallback
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from workers.errors import TrainingProcessLost
+from workers.errors import OutOfMemory, TrainingProcessLost
+from workers.memory_events import oom_kills
 from workers.ray_runtime.failures import translated
+from workers.ray_runtime.task_pool import KILLED_FOR_MEMORY
 from workers.training.order import RunOrder
 
 RUN = "run"
@@ -31,7 +35,11 @@ class Desk(Protocol):
     """Who keeps a sweep's trials. Called on the driver's main thread only."""
 
     def next_run(self) -> RunOrder | None:
-        """The run that is to be trained next, written down; None: no more."""
+        """The run that is to be trained next, written down; None: none now."""
+        ...
+
+    def is_over(self) -> bool:
+        """Whether no run will be due any more."""
         ...
 
     def goes_on(self, run: str, step: int, value: float) -> bool:
@@ -42,10 +50,6 @@ class Desk(Protocol):
         """The run's process is through with it; `error` is what went wrong, where it did not say so itself."""
         ...
 
-    def tick(self) -> None:
-        """Time passes: called about ten times a second."""
-        ...
-
 
 class DeskSearcher(Searcher):
     """Asks the desk for runs."""
@@ -54,9 +58,11 @@ class DeskSearcher(Searcher):
         super().__init__()
         self._desk = desk
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         order = self._desk.next_run()
-        return Searcher.FINISHED if order is None else {RUN: order.name, ORDER: order.model_dump_json()}
+        if order is not None:
+            return {RUN: order.name, ORDER: order.model_dump_json()}
+        return Searcher.FINISHED if self._desk.is_over() else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The desk hears of it by DeskCallback."""
@@ -78,17 +84,46 @@ class DeskScheduler(FIFOScheduler):
 class DeskCallback(Callback):
     """Tells the desk that a trial has ended; Tune calls it before it asks for the next one."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, tick: Callable[[], None]) -> None:
         self._desk = desk
-
-    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        self._desk.ended(trial.config[RUN], None)
+        self._tick = tick
+        self._kills = oom_kills() or 0
+        self.broken: Exception | None = None
+        """what went wrong at the desk itself, which Tune would take for a failure of the trial"""
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
-        self._desk.tick()
+        self._tick()
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
+        self._ended(trial.config[RUN], None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        self._desk.ended(trial.config[RUN], translated(_error_of(trial)))
+        error = translated(_error_of(trial))
+        kills = oom_kills() or 0
+        if isinstance(error, TrainingProcessLost) and kills > self._kills:
+            error = OutOfMemory(KILLED_FOR_MEMORY)
+        self._kills = kills
+        self._ended(trial.config[RUN], error)
+
+    def _ended(self, run: str, error: BaseException | None) -> None:
+        try:
+            self._desk.ended(run, error)
+        except Exception as broken:
+            self.broken = self.broken or broken
+            raise
+
+
+class Quiet(TrialProgressCallback):
+    """Where it is, Tune adds none of the kind, which would print every result."""
+
+    def on_trial_result(self, *args: Any, **info: Any) -> None:  # noqa: ANN401
+        pass
+
+    def on_trial_error(self, *args: Any, **info: Any) -> None:  # noqa: ANN401
+        pass
+
+    def on_trial_complete(self, *args: Any, **info: Any) -> None:  # noqa: ANN401
+        pass
 
 
 def _error_of(trial: Any) -> BaseException:  # noqa: ANN401 - Tune's Trial

@@ -2,12 +2,13 @@
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ray import tune
 
-from workers.ray_runtime.tune_adapters import RUN, Desk, DeskCallback, DeskScheduler, DeskSearcher
+from workers.ray_runtime.tune_adapters import RUN, Desk, DeskCallback, DeskScheduler, DeskSearcher, Quiet
 
 EXPERIMENT = "trials"
 
@@ -17,7 +18,7 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # nobody restores Tune's state
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "10",
-    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # with Quiet the only way to a silent Tune
 }
 
 
@@ -27,19 +28,29 @@ def run_trials(
     *,
     most: int,
     concurrent: int,
+    reuse_processes: bool,
     storage: Path,
+    tick: Callable[[], None],
 ) -> None:
     """Train what the desk has until it has no more. On the main thread: an interrupt ends it early.
 
     Args:
         desk: hands out runs and hears of their ends.
         trainable: trains the run that its configuration names.
-        most: runs that the desk may hand out.
+        most: times that the desk may hand out a run.
         concurrent: trials side by side.
+        reuse_processes: whether a process trains one trial after another, which saves seconds a trial; the training
+            must end with its trial.
         storage: a folder for Tune's own files, which nobody reads again.
+        tick: called several times a second.
+
+    Raises:
+        OSError: the desk could not write.
+        TuneError: Tune itself failed.
     """
     os.environ.update(ENVIRONMENT)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns that results it was told not to write are missing
+    callback = DeskCallback(desk, tick)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
@@ -49,16 +60,19 @@ def run_trials(
             max_concurrent_trials=concurrent,
             trial_name_creator=_name_of,
             trial_dirname_creator=_name_of,
+            reuse_actors=reuse_processes,
         ),
         run_config=tune.RunConfig(
             name=EXPERIMENT,
             storage_path=str(storage),
-            callbacks=[DeskCallback(desk)],
+            callbacks=[callback, Quiet()],
             failure_config=tune.FailureConfig(max_failures=0),
             verbose=0,
         ),
     )
     tuner.fit()
+    if callback.broken is not None:
+        raise callback.broken
 
 
 def _name_of(trial: Any) -> str:  # noqa: ANN401 - Tune's Trial

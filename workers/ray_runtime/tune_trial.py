@@ -1,5 +1,6 @@
 """A trial of a sweep on Tune: one run of a study in a Tune actor."""
 
+import logging
 from typing import Any
 
 from ray import tune
@@ -39,6 +40,7 @@ def _train(order: RunOrder, metric: str | None) -> None:
             tune.report({STEP: training.global_step, VALUE: value})  # waits for the verdict; a stop ends the process
         return False
 
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         found = run_study_run(order, on_report=None if metric is None else report)
     except AttemptStopped:

@@ -6,11 +6,12 @@ all trials there are, goes on with the unfinished ones and draws exactly those t
 """
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from sdcn_core.config.data import DataConfig
+from sdcn_core.errors import BadInput
 from sdcn_core.training.plan import plan_stages
 from service.errors import InvalidSpec
 from service.jobs.base_spec import Overrides
@@ -18,14 +19,16 @@ from service.jobs.runs import PlannedRun
 from service.jobs.states import FailureReason
 from service.jobs.study_results import RunFailure, RunFound, RunState
 from service.jobs.sweep_spec import OptunaSearch, RandomSearch, SweepSpec
-from workers.failures import failure_of
+from workers.errors import AttemptStopped
+from workers.study.piece_queue import TRIES
+from workers.study.run import ended, run_failure
 from workers.sweep.drawing import PastTrial, optuna_draw, random_draw
 from workers.sweep.halving import SuccessiveHalving, read_decisions, write_decisions
 from workers.sweep.ledger import Ledger, drawn_name
 from workers.sweep.probes import known_runs
-from workers.sweep.reports import Reported, series_of
 from workers.sweep.results import best_run
 from workers.training.order import RunOrder
+from workers.training.said import said_in
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +38,10 @@ class Conductor:
 
     Args:
         spec: resolved.
-        ledger: the trials that there are; written to from here alone.
+        ledger: the trials that there are; written to from here alone while Tune trains.
         rungs: the file that keeps what was decided at them.
         is_stopping: whether the attempt was asked to end; then no run is handed out.
-        is_last_attempt: nobody comes after this one, so a run whose process is lost has failed.
+        prepare: makes the data of a run ready; quick where they are.
         tell: takes a sentence for the log.
     """
 
@@ -49,185 +52,175 @@ class Conductor:
         *,
         rungs: Path,
         is_stopping: Callable[[], bool],
-        is_last_attempt: bool,
+        prepare: Callable[[DataConfig], None],
         tell: Callable[[str], None],
     ) -> None:
         self._spec = spec
         self._ledger = ledger
         self._rungs = rungs
         self._is_stopping = is_stopping
-        self._is_last_attempt = is_last_attempt
+        self._prepare = prepare
         self._tell = tell
         self._known = known_runs(spec)
         self._halving = _halving(spec, rungs)
+        self._runs = {run.name: run for run in ledger.runs()}
+        self._found = {name: found for name in self._runs if (found := ledger.found(name)) is not None}
         self._settle_earlier()
-        self._waiting = deque(run for run in ledger.runs() if ledger.found(run.name) is None)
-        self.at_work: dict[str, PlannedRun] = {}
-        self.lost: dict[str, BaseException] = {}
-        """runs whose process vanished, or that failed for another passing reason: the next attempt goes on with them"""
+        self._waiting = deque(name for name in self._runs if name not in self._found)
+        self._at_work: dict[str, PlannedRun] = {}
+        self._tries: Counter[str] = Counter()
 
     # --- what Tune asks
 
     def next_run(self) -> RunOrder | None:
-        if self._is_stopping():
-            return None
-        run = self._waiting.popleft() if self._waiting else self._new_run()
-        if run is None:
-            return None
-        self.at_work[run.name] = run
-        return self._ledger.order(run)
+        while not self._is_stopping():
+            run = self._runs[self._waiting.popleft()] if self._waiting else self._new_run()
+            if run is None:
+                return None
+            try:
+                self._prepare(run.experiment.data)
+            except AttemptStopped:
+                return None
+            except BadInput as error:
+                self._end(run, RunState.FAILED, run_failure(error))
+                continue
+            self._at_work[run.name] = run
+            return self._ledger.order(run)
+        return None
+
+    def is_over(self) -> bool:
+        all_are_drawn = len(self._runs) == self._spec.num_trials
+        return self._is_stopping() or (all_are_drawn and not self._waiting and not self._at_work)
 
     def goes_on(self, run: str, step: int, value: float) -> bool:
         if self._halving is None:
             return True
-        planned = self.at_work[run]
+        planned = self._runs[run]
         last_step = plan_stages(planned.experiment)[-1].end_step
         decision = self._halving.decide(run, step, value, last_step=last_step)
         if decision is None:
             return True
         write_decisions(self._rungs, self._halving.decided)
-        if not decision.goes_on:
-            self._stop_early(planned)
+        if not decision.goes_on:  # Tune ends its process, which waits for this verdict and writes nothing any more
+            self._end(planned, RunState.STOPPED_EARLY)
         return decision.goes_on
 
     def ended(self, run: str, error: BaseException | None) -> None:
-        planned = self.at_work.pop(run)
-        found = self._ledger.found(run)
-        if found is not None:
-            self._settle(found)
-        elif error is not None:
-            self._fail(planned, error)
-        if found is not None or error is not None:
+        planned = self._at_work.pop(run)
+        if run not in self._found:
+            found = self._ledger.found(run)
+            if found is not None:
+                self._settle(found)
+            elif error is not None:
+                self._fail(planned, error)
+        if run in self._found:
             self._tell(self.sentence())
 
     # --- how it stands
 
-    def is_complete(self) -> bool:
-        return len(self.found()) == self._spec.num_trials
+    @property
+    def at_work(self) -> tuple[str, ...]:
+        return tuple(self._at_work)
 
+    @property
+    def runs(self) -> tuple[PlannedRun, ...]:
+        """All that are written down, in the order of their numbers."""
+        return tuple(self._runs.values())
+
+    @property
     def found(self) -> tuple[RunFound, ...]:
         """What has ended, in the order of the trials' numbers."""
-        return tuple(found for run in self._ledger.runs() if (found := self._ledger.found(run.name)) is not None)
+        return tuple(self._found[name] for name in self._runs if name in self._found)
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self._found) == self._spec.num_trials
 
     def sentence(self) -> str:
         """For example: "5 of 12 trials ended, 2 stopped early; best eval/mean_ap 0.41, trial-003"."""
-        found = self.found()
-        counts = {state: sum(run.state is state for run in found) for state in RunState}
-        text = f"{len(found)} of {self._spec.num_trials} trials ended"
-        if counts[RunState.STOPPED_EARLY]:
-            text += f", {counts[RunState.STOPPED_EARLY]} stopped early"
-        if counts[RunState.FAILED]:
-            text += f", {counts[RunState.FAILED]} failed"
-        name = best_run(self._spec.goal, found)
-        best = next((run for run in found if run.name == name), None)
-        if best is not None:
-            text += f"; best {self._spec.metric} {best.value:.4g}, {best.name}"
-        return text
+        counts = Counter(run.state for run in self.found)
+        text = f"{len(self._found)} of {self._spec.num_trials} trials ended"
+        for state in (RunState.STOPPED_EARLY, RunState.FAILED):
+            if counts[state]:
+                text += f", {counts[state]} {state.replace('_', ' ')}"
+        best = best_run(self._spec.goal, self.found)
+        return text if best is None else f"{text}; best {self._spec.metric} {self._found[best].value:.4g}, {best}"
 
     # --- new trials
 
     def _new_run(self) -> PlannedRun | None:
         """The trial after those that are written down, written down; None: there are all of them."""
-        while (number := len(past := self._ledger.runs())) < self._spec.num_trials:
+        while (number := len(self._runs)) < self._spec.num_trials:
             if self._known is not None:
-                run = self._known[number]
-                self._ledger.write(run)
-                return run
-            overrides = self._draw(number, past)
-            name = drawn_name(number)
+                return self._write(self._known[number])
+            name, overrides = drawn_name(number), self._draw(number)
             try:
-                run = self._spec.run_of(name, overrides, self._spec.seeds[0])
+                return self._write(self._spec.run_of(name, overrides, self._spec.seeds[0]))
             except InvalidSpec as error:  # each value alone was tried when the job was submitted
-                self._refuse(
-                    PlannedRun(name, name, self._spec.seeds[0], overrides, self._spec.resolved_experiment), error
-                )
-                continue
-            self._ledger.write(run)
-            return run
+                self._refuse(name, overrides, error)
         return None
 
-    def _draw(self, number: int, past: tuple[PlannedRun, ...]) -> Overrides:
+    def _write(self, run: PlannedRun) -> PlannedRun:
+        self._ledger.write(run)
+        self._runs[run.name] = run
+        return run
+
+    def _draw(self, number: int) -> Overrides:
         search = self._spec.search
         if isinstance(search, RandomSearch):
             return random_draw(self._spec.space, seed=search.seed, number=number)
         assert isinstance(search, OptunaSearch)  # the others are known in advance
-        return optuna_draw(
-            self._spec.space,
-            [self._past_trial(run) for run in past],
-            goal=self._spec.goal,
-            seed=search.seed,
-            number=number,
-        )
+        past = [self._past_trial(run) for run in self._runs.values()]
+        return optuna_draw(self._spec.space, past, goal=self._spec.goal, seed=search.seed, number=number)
 
     def _past_trial(self, run: PlannedRun) -> PastTrial:
-        found = self._ledger.found(run.name)
+        found = self._found.get(run.name)
         if found is None:
             return PastTrial(dict(run.overrides), None, None)
-        stopped = found.state is RunState.STOPPED_EARLY
-        reports = series_of(self._ledger.folder(run.name).path, self._spec.metric) if stopped else {}
+        reports = {} if found.value is None else {found.global_step: found.value}
         return PastTrial(found.overrides, found.state, found.value, reports)
 
-    def _refuse(self, run: PlannedRun, error: InvalidSpec) -> None:
+    def _refuse(self, name: str, overrides: Overrides, error: InvalidSpec) -> None:
         """A trial that cannot be composed counts as one that failed; its record shows the sweep's own experiment."""
-        self._ledger.write(run)
-        self._ledger.write_found(
-            _found(run, RunState.FAILED, failure=RunFailure(reason=FailureReason.BAD_INPUT, message=str(error)))
-        )
-        self._tell(f"{run.name} cannot be composed: {error}")
+        run = self._write(PlannedRun(name, name, self._spec.seeds[0], overrides, self._spec.resolved_experiment))
+        self._end(run, RunState.FAILED, RunFailure(reason=FailureReason.BAD_INPUT, message=str(error)))
+        self._tell(f"{name} cannot be composed: {error}")
 
     # --- ends
 
     def _settle_earlier(self) -> None:
         """Finish what an earlier attempt had decided but not written down when it was killed."""
         stopped = {} if self._halving is None else self._halving.stopped()
-        for run in self._ledger.runs():
-            self._ledger.folder(run.name).forget_passing_failure()
-            found = self._ledger.found(run.name)
-            if found is not None:
-                self._settle(found)
-            elif run.name in stopped:
-                self._stop_early(run)
+        for name, run in self._runs.items():
+            if name in self._found:
+                self._settle(self._found[name])
+            elif name in stopped:
+                self._end(run, RunState.STOPPED_EARLY)
 
     def _settle(self, found: RunFound) -> None:
-        """A trial without a value is none: it failed."""
-        if found.state is not RunState.SUCCEEDED or found.value is not None:
-            return
-        reported = Reported.of(self._ledger.folder(found.name).path).last
-        known = ", ".join(sorted(reported)) or "none"
-        message = f"metric {self._spec.metric} was never reported; there are: {known}"
-        failure = RunFailure(reason=FailureReason.BAD_INPUT, message=message)
-        self._ledger.write_found(found.model_copy(update={"state": RunState.FAILED, "failure": failure}))
-
-    def _stop_early(self, run: PlannedRun) -> None:
-        """Its process is about to be ended by Tune, or is gone: it writes nothing any more."""
-        reported = Reported.of(self._ledger.folder(run.name).path)
-        self._ledger.write_found(
-            _found(
-                run,
-                RunState.STOPPED_EARLY,
-                value=reported.last.get(self._spec.metric),
-                global_step=reported.global_step,
-                train_seconds=reported.seconds,
-            )
-        )
+        """Take note of what a run's own process has found. Without a value of the metric it has failed."""
+        if found.state is RunState.SUCCEEDED and found.value is None:
+            known = ", ".join(sorted(said_in(self._ledger.folder(found.name).path).values)) or "none"
+            message = f"metric {self._spec.metric} was never reported; there are: {known}"
+            failure = RunFailure(reason=FailureReason.BAD_INPUT, message=message)
+            found = found.model_copy(update={"state": RunState.FAILED, "failure": failure})
+            self._ledger.write_found(found)
+        self._found[found.name] = found
 
     def _fail(self, run: PlannedRun, error: BaseException) -> None:
-        failed = failure_of(error)
-        log.error("%s failed: %s", run.name, failed.message, exc_info=error)
-        if failed.reason.is_retryable and not self._is_last_attempt:
-            self.lost[run.name] = error
-            self._tell(f"{run.name} was lost and is tried again by the next attempt: {failed.message}")
-            return
-        reported = Reported.of(self._ledger.folder(run.name).path)
-        self._ledger.write_found(
-            _found(
-                run,
-                RunState.FAILED,
-                failure=RunFailure(reason=failed.reason, message=failed.message),
-                global_step=reported.global_step,
-                train_seconds=reported.seconds,
-            )
-        )
+        failure = run_failure(error)
+        self._tries[run.name] += 1
+        if failure.reason.is_retryable and self._tries[run.name] < TRIES:
+            log.warning("%s is tried again: %s", run.name, failure.message)
+            self._waiting.append(run.name)
+        else:
+            log.error("%s failed: %s", run.name, failure.message)
+            self._end(run, RunState.FAILED, failure)
+
+    def _end(self, run: PlannedRun, state: RunState, failure: RunFailure | None = None) -> None:
+        found = ended(self._ledger.order(run), state, failure=failure)
+        self._ledger.write_found(found)
+        self._found[run.name] = found
 
 
 def _halving(spec: SweepSpec, rungs: Path) -> SuccessiveHalving | None:
@@ -236,10 +229,4 @@ def _halving(spec: SweepSpec, rungs: Path) -> SuccessiveHalving | None:
         return None
     return SuccessiveHalving(
         stopping.grace_steps, stopping.reduction_factor, stopping.goal or spec.goal, read_decisions(rungs)
-    )
-
-
-def _found(run: PlannedRun, state: RunState, **measured: Any) -> RunFound:  # noqa: ANN401 - RunFound's own fields
-    return RunFound(
-        name=run.name, variant=run.variant, seed=run.seed, overrides=dict(run.overrides), state=state, **measured
     )

@@ -31,7 +31,10 @@ class Ledger:
         self._order_of = order_of
 
     def runs(self) -> tuple[PlannedRun, ...]:
-        """Those that are written down. They are written in order, so the first that is missing is the next."""
+        """Those that are written down. They are written in order, so the first that is missing is the next.
+
+        One that an earlier attempt gave up for a passing reason counts as unfinished from here on.
+        """
         return tuple(self._recorded())
 
     def write(self, run: PlannedRun) -> None:
@@ -53,6 +56,7 @@ class Ledger:
     def _recorded(self) -> Iterator[PlannedRun]:
         number = 0
         while (name := self._name(number)) is not None and (record := self._read(name)) is not None:
+            self.folder(name).forget_passing_failure()
             yield PlannedRun(record.name, record.variant, record.seed, record.overrides, record.experiment)
             number += 1
 

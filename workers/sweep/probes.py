@@ -1,10 +1,7 @@
-"""Which experiments tell what the trials of a sweep have in common, before all of them are known."""
-
-from collections.abc import Mapping
+"""Which runs tell what the trials of a sweep have in common, before all of them are known."""
 
 from pydantic import JsonValue
 
-from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.search_space import Choice, Domain, Integer, evenly_spaced
 from service.errors import InvalidSpec
 from service.jobs.runs import PlannedRun
@@ -19,21 +16,20 @@ def known_runs(spec: SweepSpec) -> tuple[PlannedRun, ...] | None:
     return tuple(spec.run_of(trial, overrides, seed) for trial, overrides in trials.items() for seed in spec.seeds)
 
 
-def probes(spec: SweepSpec) -> Mapping[str, ExperimentConfig]:
-    """Experiments by name whose shared stages the trials share: all runs where they are known, else two that differ in
-    every searched field that has two values; empty where such two cannot be composed.
+def probes(spec: SweepSpec) -> tuple[PlannedRun, ...]:
+    """Runs whose shared stages the trials share: all of them where they are known, else two that differ in every
+    searched field that has two values; empty where such two cannot be composed.
     """
     known = known_runs(spec)
     if known is not None:
-        return {run.name: run.experiment for run in known}
+        return known
     try:
-        return {
-            name: spec.run_of(name, {path: _end(domain, index) for path, domain in spec.space.items()}, seed).experiment
-            for seed in spec.seeds
+        return tuple(
+            spec.run_of(name, {path: _end(domain, index) for path, domain in spec.space.items()}, spec.seeds[0])
             for name, index in (("probe-low", 0), ("probe-high", -1))
-        }
+        )
     except InvalidSpec:  # each end alone is possible, all of them together are not
-        return {}
+        return ()
 
 
 def _end(domain: Domain, index: int) -> JsonValue:

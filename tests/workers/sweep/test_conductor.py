@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sdcn_core.errors import TrainingDiverged
+from sdcn_core.config.data import DataConfig
+from sdcn_core.errors import DatasetError, TrainingDiverged
 from service.jobs.runs import PlannedRun
 from service.jobs.states import FailureReason
 from service.jobs.study_results import RunState
@@ -15,6 +16,7 @@ from tests.workers.sweep.specs import MIL, SEG, found, sweep
 from workers.attempt_folder import RunFolder
 from workers.errors import TrainingProcessLost
 from workers.spool import EventSpool, MetricsEvent, ProgressEvent
+from workers.study.piece_queue import TRIES
 from workers.sweep.conductor import Conductor
 from workers.sweep.ledger import Ledger
 from workers.sweep.probes import known_runs
@@ -33,6 +35,7 @@ class Attempts:
         self.told: list[str] = []
         self.number = 0
         self.stopping = False
+        self.missing_data = False
 
     def order_of(self, run: PlannedRun) -> RunOrder:
         return RunOrder(
@@ -49,16 +52,21 @@ class Attempts:
             weights_root=self.job.path,
             cpus=1,
             checkpoints_to_keep=2,
+            metric=self.spec.metric,
         )
 
-    def begin(self, *, is_last: bool = False) -> Conductor:
+    def prepare(self, data: DataConfig) -> None:
+        if self.missing_data:
+            raise DatasetError("data.source.path: no such folder")
+
+    def begin(self) -> Conductor:
         self.number += 1
         return Conductor(
             self.spec,
             Ledger(self.job, known_runs(self.spec), self.order_of),
             rungs=self.job.path / "rungs.json",
             is_stopping=lambda: self.stopping,
-            is_last_attempt=is_last,
+            prepare=self.prepare,
             tell=self.told.append,
         )
 
@@ -138,7 +146,7 @@ def test_a_kill_between_a_verdict_and_its_record_stops_the_trial_all_the_same(
     assert not first.goes_on(bad.name, 4, 0.9)
     (bad.run_path / "found.json").unlink()
     second = sweep.begin()
-    assert [run.state for run in second.found()] == [RunState.STOPPED_EARLY]
+    assert [run.state for run in second.found] == [RunState.STOPPED_EARLY]
     assert names(second) == [good.name, "trial-002", "trial-003"]
 
 
@@ -162,33 +170,36 @@ def test_a_trial_that_was_stopped_early_keeps_what_it_had_reported(attempts: Cal
     sweep.report(bad, 4, loss_mil=0.9)
     first.goes_on(bad.name, 4, 0.9)
     first.ended(bad.name, None)
-    (stopped,) = first.found()
+    (stopped,) = first.found
     assert (stopped.state, stopped.value, stopped.global_step) == (RunState.STOPPED_EARLY, 0.9, 4)
 
 
-def test_a_trial_whose_process_is_lost_waits_for_the_next_attempt(attempts: Callable[..., Attempts]) -> None:
-    sweep = attempts(**RANDOM)
-    first = sweep.begin()
-    order = take(first)
-    first.ended(order.name, TrainingProcessLost("gone"))
-    assert set(first.lost) == {order.name}
-    assert first.found() == ()
-    assert take(sweep.begin()).name == order.name
+def test_a_trial_whose_process_is_lost_is_tried_again_after_the_others(attempts: Callable[..., Attempts]) -> None:
+    conductor = attempts().begin()
+    lost, other = take(conductor), take(conductor)
+    conductor.ended(lost.name, TrainingProcessLost("gone"))
+    assert conductor.found == ()
+    assert take(conductor).name == lost.name
+    assert conductor.at_work == (other.name, lost.name)
 
 
-def test_in_the_last_attempt_a_lost_trial_has_failed_and_the_others_count(attempts: Callable[..., Attempts]) -> None:
-    conductor = attempts(**RANDOM).begin(is_last=True)
-    conductor.ended(take(conductor).name, TrainingProcessLost("gone"))
-    (lost,) = conductor.found()
-    assert lost.failure is not None
-    assert lost.failure.reason is FailureReason.LOST_WORKER
+def test_a_trial_that_is_lost_time_and_again_has_failed_for_this_attempt(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(space={MIL: {"kind": "choice", "values": [1.0]}})
+    conductor = sweep.begin()
+    for _ in range(TRIES):
+        assert not conductor.is_over()
+        conductor.ended(take(conductor).name, TrainingProcessLost("gone"))
+    assert conductor.is_over()
+    (failed,) = conductor.found
+    assert failed.failure is not None
+    assert failed.failure.reason is FailureReason.LOST_WORKER
+    assert sweep.begin().found == (), "another attempt may have more luck"
 
 
 def test_a_trial_that_diverged_has_failed_and_is_not_tried_again(attempts: Callable[..., Attempts]) -> None:
     sweep = attempts(**RANDOM)
     first = sweep.begin()
     first.ended(take(first).name, TrainingDiverged("loss/mil is nan at step 3"))
-    assert first.lost == {}
     assert names(sweep.begin()) == ["trial-001", "trial-002", "trial-003"]
 
 
@@ -200,7 +211,7 @@ def test_a_metric_that_a_finished_trial_never_reported_is_a_failure_that_names_t
     order = take(conductor)
     sweep.report(order, 3, loss_mil=0.2, eval_mean_ap=0.4)
     sweep.finish(conductor, order, value=None)
-    (failed,) = conductor.found()
+    (failed,) = conductor.found
     assert failed.state is RunState.FAILED
     assert failed.failure is not None
     assert failed.failure.reason is FailureReason.BAD_INPUT
@@ -219,10 +230,19 @@ def test_values_that_do_not_go_together_are_a_failed_trial_and_the_sweep_goes_on
     sweep = attempts(space=space, overrides=overrides, search=search)
     conductor = sweep.begin()
     possible = names(conductor)
-    refused = conductor.found()
+    refused = conductor.found
     assert len(possible) + len(refused) == 12
     assert 0 < len(refused) < 12
     assert all(run.failure and "refinements" in run.failure.message for run in refused)
+
+
+def test_data_that_are_missing_fail_their_trials_alone(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(**RANDOM)
+    conductor = sweep.begin()
+    take(conductor)
+    sweep.missing_data = True
+    assert names(conductor) == []
+    assert [run.failure and run.failure.reason for run in conductor.found] == [FailureReason.BAD_INPUT] * 3
 
 
 def test_optuna_draws_after_a_restart_what_it_would_have_drawn(attempts: Callable[..., Attempts]) -> None:
@@ -231,7 +251,7 @@ def test_optuna_draws_after_a_restart_what_it_would_have_drawn(attempts: Callabl
     for _ in range(12):
         order = take(conductor)
         sweep.finish(conductor, order, value=float(order.overrides[MIL]))  # type: ignore[arg-type]
-    expected = conductor._draw(12, conductor._ledger.runs())
+    expected = conductor._draw(12)
     assert dict(take(sweep.begin()).overrides) == expected
 
 
@@ -242,8 +262,8 @@ def test_nothing_is_handed_out_to_an_attempt_that_was_asked_to_end(attempts: Cal
     sweep.stopping = True
     assert conductor.next_run() is None
     conductor.ended(order.name, None)
-    assert conductor.found() == ()
-    assert not conductor.is_complete()
+    assert conductor.found == ()
+    assert not conductor.is_complete
 
 
 def test_the_log_is_told_how_far_the_sweep_is(attempts: Callable[..., Attempts]) -> None:
@@ -252,5 +272,5 @@ def test_the_log_is_told_how_far_the_sweep_is(attempts: Callable[..., Attempts])
     sweep.finish(conductor, take(conductor), 0.25)
     sweep.finish(conductor, take(conductor), 0.4125)
     conductor.ended(take(conductor).name, TrainingDiverged("no"))
-    assert conductor.is_complete()
+    assert conductor.is_complete
     assert sweep.told[-1] == ("3 of 3 trials ended, 1 failed; best eval/mean_ap 0.4125, trial-001-lambda_seg-2")

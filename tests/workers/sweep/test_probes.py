@@ -5,7 +5,7 @@ RANDOM = {"kind": "random", "num_trials": 5}
 
 
 def test_the_trials_of_a_grid_are_its_own_probes() -> None:
-    assert list(probes(sweep())) == ["trial-000-lambda_mil-0.1", "trial-001-lambda_mil-1.0"]
+    assert [run.name for run in probes(sweep())] == ["trial-000-lambda_mil-0.1", "trial-001-lambda_mil-1.0"]
 
 
 def test_the_probes_of_a_random_search_differ_in_every_searched_field() -> None:
@@ -14,7 +14,7 @@ def test_the_probes_of_a_random_search_differ_in_every_searched_field() -> None:
         "schedule.loop_steps": {"kind": "integer", "low": 3, "high": 9},
         "schedule.optimizer": {"kind": "choice", "values": ["sgd", "adam"]},
     }
-    low, high = probes(sweep(space=space, search=RANDOM)).values()
+    low, high = (run.experiment for run in probes(sweep(space=space, search=RANDOM)))
     assert (low.objective.lambda_mil, high.objective.lambda_mil) == (0.1, 10)
     assert (low.schedule.loop_steps, high.schedule.loop_steps) == (3, 9)
     assert (low.schedule.optimizer, high.schedule.optimizer) == ("sgd", "adam")
@@ -26,4 +26,4 @@ def test_ends_that_do_not_go_together_are_no_probes() -> None:
         "objective.detection_instructs_segmentation": {"kind": "choice", "values": [False, True]},
     }
     overrides = {"objective.detection_instructs_segmentation": False}
-    assert probes(sweep(space=space, search=RANDOM, overrides=overrides)) == {}
+    assert probes(sweep(space=space, search=RANDOM, overrides=overrides)) == ()

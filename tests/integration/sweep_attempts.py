@@ -1,0 +1,130 @@
+"""A sweep in a folder of its own, attempted by the real child process, which may be killed."""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from service.jobs.study_results import RunFound, SweepResults
+from service.jobs.sweep_spec import SweepSpec
+from workers.attempt_folder import (
+    AttemptFolder,
+    AttemptOrder,
+    Outcome,
+    RayOrder,
+    RunFolder,
+    Succeeded,
+    attempts_in,
+)
+from workers.child import Child
+from workers.spool import Event, MetricsEvent, SpoolReader
+from workers.study.run_folder import StudyRunFolder
+from workers.supervisor import attempt_command
+
+CPUS = 2
+QUICK = {"evaluation.baselines": False, "evaluation.flip": False}
+"""beside the preset `tiny`: what is judged is not what these sweeps are about"""
+
+
+class SweepAttempts:
+    """Attempts at one sweep, one after another. Use it on the main thread: children end with the thread.
+
+    Args:
+        home: an empty folder.
+        scratch: a folder with a short path, for sockets.
+        fields: of the SweepSpec; the experiment is the preset `tiny`.
+    """
+
+    def __init__(self, home: Path, scratch: Path, **fields: Any) -> None:
+        overrides = {**QUICK, **fields.pop("overrides", {})}
+        self.spec = SweepSpec.model_validate({"preset": "tiny", "overrides": overrides, **fields}).resolve()
+        self.home = home
+        self.scratch = scratch
+        self.job = RunFolder(home, "sweep")
+        self.number = 0
+
+    def begin(self) -> Child:
+        """Start the next attempt."""
+        self.number += 1
+        folder = self.folder
+        folder.path.mkdir(parents=True)
+        scratch = self.scratch / str(self.number)
+        scratch.mkdir()
+        folder.write_order(
+            AttemptOrder(
+                job_id="sweep",
+                attempt=self.number,
+                spec=self.spec,
+                home=self.home,
+                data_root=self.home / "data",
+                weights_root=self.home / "weights",
+                scratch=scratch,
+                ray=RayOrder(
+                    address="local", auth_mode="token", start_timeout_s=60, num_cpus=CPUS, checkpoints_to_keep=2
+                ),
+            )
+        )
+        return Child(
+            folder, attempt_command(folder.path, os.getpid()), mark="sweep/1", stop_grace_s=60, interrupt_grace_s=20
+        )
+
+    @property
+    def folder(self) -> AttemptFolder:
+        """Of the latest attempt."""
+        return self.job.attempt(self.number)
+
+    def end(self, child: Child, *, when: Callable[[], bool] = lambda: False, timeout_s: float = 300) -> Outcome | None:
+        """Wait until the child has ended, or kill -9 it as soon as `when` says so; its outcome."""
+        deadline = time.monotonic() + timeout_s
+        while child.poll() is None and not when():
+            assert time.monotonic() < deadline, self.folder.log.read_text()[-20_000:]
+            child.press()
+            time.sleep(0.05)
+        child.end()
+        return self.folder.read_outcome()
+
+    def attempt(self) -> SweepResults:
+        """One attempt, to the end; what it found."""
+        outcome = self.end(self.begin())
+        assert isinstance(outcome, Succeeded), (outcome, self.folder.log.read_text()[-20_000:])
+        return SweepResults.model_validate(outcome.results)
+
+    # --- what lies on disk
+
+    def runs(self) -> list[StudyRunFolder]:
+        return [StudyRunFolder(path.parent) for path in sorted(self.job.path.glob("runs/trial-*/run.json"))]
+
+    def found(self) -> dict[str, RunFound]:
+        return {folder.path.name: found for folder in self.runs() if (found := folder.read_found()) is not None}
+
+    def steps_reported(self) -> dict[str, list[list[int]]]:
+        """Of each run: the global steps that each attempt reported while it trained, attempt by attempt."""
+        return {
+            folder.path.name: [
+                [e.global_step for e in events_of(a.events) if isinstance(e, MetricsEvent) and is_training(e)]
+                for a in attempts_in(folder.path)
+            ]
+            for folder in self.runs()
+        }
+
+    def steps_repeated(self) -> dict[str, int]:
+        """Of each run: optimizer steps that more than one attempt trained."""
+        interval = self.spec.resolved_experiment.schedule.report_every_steps
+        return {
+            name: interval * sum(count - 1 for count in Counter(s for steps in attempts for s in set(steps)).values())
+            for name, attempts in self.steps_reported().items()
+        }
+
+
+def is_training(event: MetricsEvent) -> bool:
+    return "time/step_s" in event.values
+
+
+def events_of(spool: Path) -> list[Event]:
+    reader = SpoolReader(spool)
+    events: list[Event] = []
+    while more := reader.read():
+        events += more
+    return events
