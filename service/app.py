@@ -20,6 +20,7 @@ from service.queue.repository import JobQueue
 from service.registry import ModelRegistry
 from service.run_files.series import SeriesReader
 from service.settings import ServiceSettings
+from service.web import mount
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -63,4 +64,5 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     for room in (jobs, study_runs, artifacts, models, presets, health):
         app.include_router(room.router)
     document_problems(app)
+    mount(app)
     return app

@@ -18,7 +18,8 @@ from service.registry import CHAMPION, ModelRegistry
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
 
-PREDICT_PATH = r"/v1/models/.+/predict"
+PREDICT_PATH = r"(/v1)?/models/.+/predict"
+"""here, and on the pages: images are larger than other bodies"""
 _IMAGES: dict[str, Any] = {
     "requestBody": {
         "required": True,
