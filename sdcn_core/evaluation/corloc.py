@@ -49,10 +49,17 @@ def localize(
         match_iou: threshold in (0, 1).
     """
     classes = np.unique(annotation.classes)  # (K,)
-    best = proposals[scores[:, classes].argmax(axis=0)]  # (K, 4)
+    best = best_boxes(scores, proposals, classes)  # (K, 4)
     overlaps = box_overlaps(best, annotation.boxes)  # (K, G)
     of_class = classes[:, None] == annotation.classes[None, :]
     return ImageLocalization(classes, (of_class & (overlaps > match_iou)).any(axis=1))
+
+
+def best_boxes(
+    scores: NDArray[np.floating], proposals: NDArray[np.floating], classes: NDArray[np.int64]
+) -> NDArray[np.floating]:
+    """The best-scoring proposal (K, 4) of each of K classes; among equals the first."""
+    return proposals[scores[:, classes].argmax(axis=0)]
 
 
 def correct_localization(localizations: Sequence[ImageLocalization], *, num_classes: int) -> tuple[ClassCorLoc, ...]:

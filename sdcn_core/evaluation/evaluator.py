@@ -4,6 +4,7 @@ N proposals of an image, C classes; background has no column here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -13,15 +14,30 @@ from sdcn_core.config.evaluation import EvaluationConfig
 from sdcn_core.data.image_set import AnnotatedSet
 from sdcn_core.data.images import read_image
 from sdcn_core.errors import TrainingDiverged
-from sdcn_core.evaluation.average_precision import average_precision, match_detections
+from sdcn_core.evaluation.average_precision import ClassAP, average_precision, match_detections
 from sdcn_core.evaluation.corloc import correct_localization, localize
 from sdcn_core.evaluation.detections import select_detections
+from sdcn_core.evaluation.error_modes import ClassErrorModes, classify_best_boxes, count_error_modes
 from sdcn_core.evaluation.inference import Scorer, score_proposals
+from sdcn_core.evaluation.pixel_metrics import PixelCounts
 from sdcn_core.evaluation.report import EvaluationReport
 from sdcn_core.structures.annotation import Detections
 
 SplitScores = Mapping[int, NDArray[np.float32]]
 """Position of an image in its split -> scores (N, C) of its proposals. Shards of a split join as dicts do."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict, and what it was counted from."""
+
+    report: EvaluationReport
+    detections: tuple[Detections, ...]
+    """of the test split, in its order"""
+    class_aps: tuple[ClassAP, ...]
+    """(C,) on the test split"""
+    error_modes: tuple[ClassErrorModes, ...] | None
+    """(C,) on the training split; None where it was not judged"""
 
 
 class ProposalSource(Protocol):
@@ -97,17 +113,19 @@ def judge(
     config: EvaluationConfig,
     *,
     seconds_per_image: float | None = None,
-) -> tuple[EvaluationReport, tuple[Detections, ...]]:
-    """AP on `test`, CorLoc on `train`, and the detections of `test` in its order, by OICR's protocol.
+    pixels: PixelCounts | None = None,
+) -> Judged:
+    """AP and detections on `test`, CorLoc and error modes on `train`, by OICR's protocol.
 
     Args:
         test: the split on which AP is counted.
         test_scores: of all its images.
-        train: the split on which CorLoc is counted; None: CorLoc is left open.
+        train: the split on which CorLoc is counted; None: CorLoc and error modes are left open.
         train_scores: of all its images; empty where `train` is None.
         proposals_of: image id -> the boxes (N, 4) that were scored.
         config: protocol and thresholds.
         seconds_per_image: as the caller measured it, for the report.
+        pixels: as counted on `test`; None: measures of pixels are left open.
 
     Raises:
         ValueError: scores are missing, or do not fit the proposals or the classes; the message names the image.
@@ -127,29 +145,40 @@ def judge(
         for found, annotation in zip(detections, test.annotations, strict=True)
     ]
     class_aps = average_precision(matches, num_classes=num_classes, flavour=config.ap)
+    corloc: tuple[float | None, ...] = (None,) * num_classes
+    error_modes = None
+    if train is not None:
+        corloc, error_modes = _best_boxes_judged(train, train_scores, proposals_of, config.match_iou)
     report = EvaluationReport(
         classes=test.image_set.classes,
         ap=tuple(c.ap for c in class_aps),
-        corloc=(None,) * num_classes if train is None else _corloc(train, train_scores, proposals_of, config.match_iou),
+        corloc=corloc,
         num_test_images=len(test.image_set.records),
         num_train_images=0 if train is None else len(train.image_set.records),
         seconds_per_image=seconds_per_image,
+        error_modes=None if error_modes is None else tuple(c.shares for c in error_modes),
+        segmentation=None if pixels is None else pixels.segmentation_scores,
+        heatmap=None if pixels is None else pixels.heatmap_scores,
+        num_masks=0 if pixels is None else pixels.num_masks,
     )
-    return report, detections
+    return Judged(report, detections, class_aps, error_modes)
 
 
-def _corloc(
+def _best_boxes_judged(
     train: AnnotatedSet,
     train_scores: SplitScores,
     proposals_of: Callable[[str], NDArray[np.float32]],
     match_iou: float,
-) -> tuple[float | None, ...]:
+) -> tuple[tuple[float | None, ...], tuple[ClassErrorModes, ...]]:
+    """CorLoc and error modes of every class."""
     scores, proposals = _aligned(train, train_scores, proposals_of)
-    localizations = [
-        localize(s, boxes, annotation, match_iou=match_iou)
-        for s, boxes, annotation in zip(scores, proposals, train.annotations, strict=True)
-    ]
-    return tuple(c.corloc for c in correct_localization(localizations, num_classes=len(train.image_set.classes)))
+    judged = list(zip(scores, proposals, train.annotations, strict=True))
+    num_classes = len(train.image_set.classes)
+    corloc = correct_localization([localize(*image, match_iou=match_iou) for image in judged], num_classes=num_classes)
+    modes = count_error_modes(
+        [classify_best_boxes(*image, match_iou=match_iou) for image in judged], num_classes=num_classes
+    )
+    return tuple(c.corloc for c in corloc), modes
 
 
 def _aligned(

@@ -1,4 +1,7 @@
-"""Scores of one image's proposals at test time: the mean over scales and mirror images. N proposals, C classes."""
+"""One image at test time: scores of its proposals, the mean over scales and mirror images, and its segmentation map.
+
+N proposals, C classes, h x w the map's grid.
+"""
 
 from collections.abc import Callable
 from typing import Literal
@@ -15,6 +18,9 @@ from sdcn_core.structures.boxes import flip_boxes
 Scorer = Callable[[Tensor, Tensor], Tensor]
 """One image (1, 3, H, W) float32 RGB in [0, 255] and proposals (N, 4) xyxy px of it, both on the CPU -> scores (N, C)
 without background, on any device. The scorer moves its input to its device and has its network in evaluation mode."""
+
+Segmenter = Callable[[Tensor], Tensor]
+"""One image (1, 3, H, W) as above -> S (C + 1, h, w) in [0, 1], background last, on any device."""
 
 
 def score_proposals(
@@ -37,11 +43,8 @@ def score_proposals(
     height, width = image.shape[:2]
     passes: list[Tensor] = []
     for scale_px in config.test_scales_px or (None,):
-        new_height, new_width = scoring_size(
-            height, width, scale_px=scale_px, side=config.test_side, max_side_px=max_side_px
-        )
-        resized = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-        pixels = torch.tensor(resized, dtype=torch.float32).permute(2, 0, 1)[None].contiguous()  # (1, 3, H', W')
+        pixels = _at_scale(image, scale_px, config, max_side_px)  # (1, 3, H', W')
+        new_height, new_width = pixels.shape[2:]
         # each axis by its own ratio: the size is rounded to pixels, and the boxes must stay on what they enclose
         ratios = np.array([new_width / width, new_height / height] * 2)
         boxes = torch.tensor(proposals * ratios, dtype=torch.float32)
@@ -51,6 +54,31 @@ def score_proposals(
                 passes.append(scorer(pixels.flip(3), flip_boxes(boxes, new_width)).cpu())
     mean: NDArray[np.float32] = torch.stack(passes).double().mean(dim=0).float().numpy()
     return mean
+
+
+def segment_image(
+    segmenter: Segmenter, image: NDArray[np.uint8], *, config: EvaluationConfig, max_side_px: int
+) -> NDArray[np.float32]:
+    """The maps S (C + 1, h, w) of an image at one scale, the middle one of `config.test_scales_px`, without mirroring.
+
+    Args:
+        segmenter: the network.
+        image: (H, W, 3) RGB.
+        config: scales and the side they apply to.
+        max_side_px: see `score_proposals`.
+    """
+    scales = sorted(config.test_scales_px or ())
+    scale_px = scales[len(scales) // 2] if scales else None
+    with torch.inference_mode():
+        maps: NDArray[np.float32] = segmenter(_at_scale(image, scale_px, config, max_side_px)).cpu().numpy()
+    return maps
+
+
+def _at_scale(image: NDArray[np.uint8], scale_px: int | None, config: EvaluationConfig, max_side_px: int) -> Tensor:
+    """The image (1, 3, H', W') as networks take it."""
+    height, width = scoring_size(*image.shape[:2], scale_px=scale_px, side=config.test_side, max_side_px=max_side_px)
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    return torch.tensor(resized, dtype=torch.float32).permute(2, 0, 1)[None].contiguous()
 
 
 def scoring_size(

@@ -11,17 +11,21 @@ from numpy.typing import NDArray
 
 from sdcn_core.evaluation.drawing import (
     INK,
+    PAPER,
     WHITE,
     Colour,
+    Entry,
     Image,
     Label,
     Rectangle,
     class_colours,
     draw_box,
+    draw_entries,
     draw_labels,
     draw_text,
+    entries_height,
     shorten,
-    text_width,
+    write_picture,
 )
 from sdcn_core.structures.annotation import Annotation, Detections
 
@@ -31,8 +35,6 @@ _MARGIN_PX = 20
 _COLUMNS = 4
 _MOST_BOXES = 6
 _TEXT_PX = 14
-_LINE_PX = 24
-_PAPER: Colour = (246, 246, 243)
 
 
 @dataclass(frozen=True)
@@ -72,17 +74,13 @@ def detections_picture(
     """
     if not images:
         raise ValueError("a picture of detections needs at least one image")
-    if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ValueError(f"cannot write a picture as {path.name!r}: name it .png or .jpg")
     floor = _score_floor(detections, count=sum(len(annotation.boxes) for annotation in annotations))
     colours = class_colours(len(classes))
     shown = [_choose(found, floor) for found in detections]
     grid = _grid([_tile(*one, classes, colours) for one in zip(images, annotations, shown, strict=True)])
     named = {int(c) for of_image in [a.classes for a in annotations] + [s.classes for s in shown] for c in of_image}
     header = _header(grid.shape[1], title, floor, [(classes[c], colours[c]) for c in sorted(named)])
-    page = np.concatenate([header, grid])
-    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(page, cv2.COLOR_RGB2BGR))
-    path.write_bytes(encoded.tobytes())
+    write_picture(np.concatenate([header, grid]), path)
 
 
 def _score_floor(detections: Sequence[Detections], *, count: int) -> float:
@@ -123,7 +121,7 @@ def _tile(
         labels.append(Label(placed(box), f"{classes[c]} {score:.2f}", colours[c]))
     draw_labels(drawn, labels[::-1])
 
-    tile = np.full((height + _CAPTION_PX, _TILE_PX, 3), _PAPER, dtype=np.uint8)
+    tile = np.full((height + _CAPTION_PX, _TILE_PX, 3), PAPER, dtype=np.uint8)
     tile[:height, :width] = drawn
     counts = Counter(classes[int(c)] for c in annotation.classes)
     contents = ", ".join(name if n == 1 else f"{n} {name}" for name, n in counts.items()) or "no object"
@@ -139,7 +137,7 @@ def _grid(tiles: Sequence[Image]) -> Image:
     for first in range(0, len(tiles), columns):
         of_row = tiles[first : first + columns]
         height = max(tile.shape[0] for tile in of_row) + _MARGIN_PX
-        row = np.full((height, columns * (_TILE_PX + _MARGIN_PX) + _MARGIN_PX, 3), _PAPER, dtype=np.uint8)
+        row = np.full((height, columns * (_TILE_PX + _MARGIN_PX) + _MARGIN_PX, 3), PAPER, dtype=np.uint8)
         for k, tile in enumerate(of_row):
             left = k * (_TILE_PX + _MARGIN_PX) + _MARGIN_PX
             row[: tile.shape[0], left : left + _TILE_PX] = tile
@@ -149,25 +147,16 @@ def _grid(tiles: Sequence[Image]) -> Image:
 
 def _header(width: int, title: str, floor: float, legend: Sequence[tuple[str, Colour]]) -> Image:
     """Title, how to read the boxes, and the classes with their colours, in as many lines as they need."""
-    right = width - _MARGIN_PX
-    places: list[tuple[int, int]] = []
-    x, line = _MARGIN_PX, 0
-    for name, _ in legend:
-        entry = 18 + text_width(name, _TEXT_PX) + 18
-        if x + entry > right and x > _MARGIN_PX:
-            x, line = _MARGIN_PX, line + 1
-        places.append((x, line))
-        x += entry
-    page = np.full((108 + (line + 1) * _LINE_PX, width, 3), _PAPER, dtype=np.uint8)
-    draw_text(page, shorten(title, 24, right - _MARGIN_PX), _MARGIN_PX, 40, 24, INK, weight=700)
+    room = width - 2 * _MARGIN_PX
+    entries = [Entry(name, colour) for name, colour in legend]
+    height = 112 + entries_height(entries, _TEXT_PX, room)
+    page = np.full((height, width, 3), PAPER, dtype=np.uint8)
+    draw_text(page, shorten(title, 24, room), _MARGIN_PX, 40, 24, INK, weight=700)
     draw_box(page, (_MARGIN_PX, 54, _MARGIN_PX + 24, 70), INK, 5)
     draw_box(page, (_MARGIN_PX + 1, 55, _MARGIN_PX + 23, 69), WHITE, 3)
     draw_text(page, "object, its class below the image", _MARGIN_PX + 32, 67, _TEXT_PX, INK)
     rule = "colour: found, as many boxes as objects"
     rule += f" (score {floor:.2f} and over); thin: lower, but an image's best" if np.isfinite(floor) else ""
-    draw_text(page, shorten(rule, _TEXT_PX, right - _MARGIN_PX), _MARGIN_PX, 91, _TEXT_PX, INK)
-    for (name, colour), (left, row) in zip(legend, places, strict=True):
-        top = 104 + row * _LINE_PX
-        cv2.rectangle(page, (left, top), (left + 11, top + 11), colour, cv2.FILLED)
-        draw_text(page, name, left + 18, top + 11, _TEXT_PX, INK)
+    draw_text(page, shorten(rule, _TEXT_PX, room), _MARGIN_PX, 91, _TEXT_PX, INK)
+    draw_entries(page, entries, _MARGIN_PX, 100, _TEXT_PX, room)
     return page

@@ -1,19 +1,15 @@
-"""The result of an evaluation, as it is stored, sent and read. C classes."""
+"""The result of an evaluation. C classes."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Self
+from dataclasses import dataclass
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-from sdcn_core.errors import BadInput
+from sdcn_core.evaluation.class_means import mean_over_classes
+from sdcn_core.evaluation.error_modes import mean_shares
+from sdcn_core.evaluation.pixel_metrics import PixelScores
 
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """AP on the test split and CorLoc on the training split; every share is in [0, 1]."""
-
-    __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)
+    """AP and pixels on the test split, CorLoc and error modes on the training split; every share is in [0, 1]."""
 
     classes: tuple[str, ...]
     ap: tuple[float | None, ...]
@@ -25,10 +21,19 @@ class EvaluationReport:
     """0: CorLoc was not asked for"""
     seconds_per_image: float | None = None
     """of scoring one image, all scales and flips; None: not measured"""
+    error_modes: tuple[tuple[float, ...] | None, ...] | None = None
+    """(C,) of the best box of each training image and class the share in each of `error_modes.MODES`; an entry is None
+    where no training image has the class, the whole where CorLoc was not asked for"""
+    segmentation: PixelScores | None = None
+    """of the segmentation branch's maps; None: there is no branch, no mask, or nobody asked"""
+    heatmap: PixelScores | None = None
+    """of the detections turned into maps; None: there is no mask, or nobody asked"""
+    num_masks: int = 0
+    """test images that have a mask and were judged by it; the others say nothing of pixels"""
 
     def __post_init__(self) -> None:
-        for field, values in (("ap", self.ap), ("corloc", self.corloc)):
-            if len(values) != len(self.classes):
+        for field, values in (("ap", self.ap), ("corloc", self.corloc), ("error_modes", self.error_modes)):
+            if values is not None and len(values) != len(self.classes):
                 raise ValueError(f"{field} has {len(values)} values for {len(self.classes)} classes")
 
     @property
@@ -40,27 +45,10 @@ class EvaluationReport:
     def mean_corloc(self) -> float | None:
         return mean_over_classes(self.corloc)
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON: the fields, with lists in the order of `classes`, and both means."""
-        fields = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return fields | {"mean_ap": self.mean_ap, "mean_corloc": self.mean_corloc}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The report that `to_json` wrote; the means are taken anew.
-
-        Raises:
-            BadInput: a field is missing, unknown or of the wrong type; the message names it.
-        """
-        fields = {name: value for name, value in data.items() if name not in ("mean_ap", "mean_corloc")}
-        try:
-            return TypeAdapter(cls).validate_python(fields)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the whole"
-            raise BadInput(
-                f"not an evaluation report: {where}: {first['msg']}; evaluate again to write a new one"
-            ) from None
+    @property
+    def mean_error_modes(self) -> tuple[float, ...] | None:
+        """The share of each mode as the mean over the classes that some training image has; None where none has."""
+        return mean_shares(self.error_modes or ())
 
     def __str__(self) -> str:
         """One line for a log.
@@ -68,20 +56,12 @@ class EvaluationReport:
         >>> print(EvaluationReport(("cat", "dog"), (0.5, None), (0.25, 0.75), 10, 20))
         mAP 50.0 % over 1 of 2 classes (10 test images), CorLoc 50.0 % over 2 of 2 classes (20 training images)
         """
-        test = f"{_percent('mAP', self.ap)} ({self.num_test_images} test images)"
-        if self.num_train_images == 0:
-            return test
-        return f"{test}, {_percent('CorLoc', self.corloc)} ({self.num_train_images} training images)"
-
-
-def mean_over_classes(values: tuple[float | None, ...]) -> float | None:
-    """Mean of the values that exist; None where none does.
-
-    >>> mean_over_classes((0.5, None, 1.0))
-    0.75
-    """
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+        parts = [f"{_percent('mAP', self.ap)} ({self.num_test_images} test images)"]
+        if self.segmentation is not None:
+            parts.append(f"{_percent('mIoU', self.segmentation.iou)} ({self.num_masks} masks)")
+        if self.num_train_images > 0:
+            parts.append(f"{_percent('CorLoc', self.corloc)} ({self.num_train_images} training images)")
+        return ", ".join(parts)
 
 
 def _percent(name: str, values: tuple[float | None, ...]) -> str:

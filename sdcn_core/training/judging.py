@@ -1,7 +1,8 @@
-"""Judging a network in the middle of a run: ranks share the images, the first rank draws the picture."""
+"""Judging a network: ranks share the images, the first rank writes down what was found."""
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,14 @@ from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.data.image_set import AnnotatedSet
 from sdcn_core.data.images import read_image
 from sdcn_core.data.proposals import ProposalStore
+from sdcn_core.evaluation.average_precision import ClassAP
+from sdcn_core.evaluation.error_modes import ClassErrorModes, shares_by_mode
 from sdcn_core.evaluation.evaluator import chance_scores, judge, score_images
+from sdcn_core.evaluation.figures_data import error_modes_json, precision_recall_json
+from sdcn_core.evaluation.gallery import draw_gallery
 from sdcn_core.evaluation.pictures import detections_picture
+from sdcn_core.evaluation.pixel_evaluation import PixelFindings, find_pixels
+from sdcn_core.evaluation.predictions import ClassMap, Predictions, save_predictions, shown_images
 from sdcn_core.evaluation.report import EvaluationReport
 from sdcn_core.models.sdcn import SDCN
 from sdcn_core.structures.annotation import Detections
@@ -25,6 +32,12 @@ from sdcn_core.training.ranks import Ranks
 CHUNK_IMAGES = 64
 """images that the ranks score together between two reports"""
 
+DETECTIONS_FILE = "detections.png"
+GALLERY_FILE = "gallery.jpg"
+CURVES_FILE = "precision_recall.json"
+ERROR_MODES_FILE = "error_modes.json"
+PREDICTIONS_FILE = "predictions.npz"
+
 Scores = dict[int, NDArray[np.float32]]
 
 
@@ -33,6 +46,13 @@ class Verdict:
     report: EvaluationReport
     detections: tuple[Detections, ...]
     """of the test split, in its order"""
+    class_aps: tuple[ClassAP, ...]
+    """(C,) with precision and recall along the ranking"""
+    error_modes: tuple[ClassErrorModes, ...] | None
+    """(C,) on the training split; None where CorLoc was not asked for"""
+    maps: Mapping[int, ClassMap]
+    """position in the test split -> the segmentation branch's strongest class in each cell; of at most SHOWN_IMAGES
+    images, of none where there is no branch or pixels were not asked for"""
 
 
 class Judge:
@@ -47,13 +67,17 @@ class Judge:
     def num_images(self) -> int:
         return len(self._inputs.test.image_set.records) + len(self._inputs.judged_train.image_set.records)
 
-    def trained(self, network: SDCN, *, corloc: bool, tick: Callable[[int], bool]) -> Verdict | None:
+    def trained(
+        self, network: SDCN, *, corloc: bool, tick: Callable[[int], bool], pixels: bool = True
+    ) -> Verdict | None:
         """The verdict on the network, or None where `tick` said to stop. A collective of all ranks.
 
         Args:
             network: unwrapped; put in evaluation mode here and left so.
             corloc: False judges the test split only.
             tick: called on every rank after each chunk with the images done by all; True stops.
+            pixels: whether to judge pixels and keep maps, which takes one more forward without detection and at one
+                scale for each test image that has a mask or is kept.
         """
         network.eval()
         splits = [(self._inputs.test, self._inputs.test_proposals)]
@@ -71,19 +95,47 @@ class Judge:
                     return None
             scored.append(scores)
         seconds = (time.perf_counter() - started) * self._ranks.world_size / max(1, done)
-        return self._judge(scored[0], scored[1] if corloc else None, seconds)
+        seen = PixelFindings.none(len(self._inputs.classes), segmentation=network.segmentation is not None)
+        for chunk in _chunks(len(self._inputs.test.image_set.records)) if pixels else ():
+            seen += self._find_pixels(network, scored[0], chunk)
+            if tick(done):
+                return None
+        return self._judge(scored[0], scored[1] if corloc else None, seconds, seen)
 
     def chance(self) -> EvaluationReport:
-        """The verdict on random scores."""
+        """The verdict on random scores; of pixels it says nothing."""
         test = chance_scores(self._inputs.test, self._inputs.test_proposals, seed=self._experiment.seed)
         train = chance_scores(self._inputs.judged_train, self._inputs.train_proposals, seed=self._experiment.seed + 1)
-        return self._judge(test, train, None).report
+        nothing = PixelFindings.none(len(self._inputs.classes), segmentation=False)
+        return self._judge(test, train, None, nothing).report
 
-    def picture(self, detections: tuple[Detections, ...], path: Path) -> Path:
-        """A page of test images, evenly spread over the split, with ground truth and detections."""
+    def keep(self, verdict: Verdict, folder: Path) -> dict[str, Path]:
+        """Write what a person looks at, or what is drawn later, into the folder. One rank does it.
+
+        Returns:
+            name -> file: the pictures DETECTIONS_FILE (images evenly spread over the test split) and GALLERY_FILE
+            (the best and the worst of those shown), CURVES_FILE, PREDICTIONS_FILE (`load_predictions` reads it), and
+            ERROR_MODES_FILE where CorLoc was judged.
+        """
         test = self._inputs.test
-        count = min(self._experiment.evaluation.pictured_images, len(test.annotations))
-        chosen = [int(i) for i in np.linspace(0, len(test.annotations) - 1, count).round()]
+        ids = [record.image_id for record in test.image_set.records]
+        maps = {ids[index]: grid for index, grid in sorted(verdict.maps.items())}
+        predictions = Predictions(test.image_set.classes, verdict.detections, maps)
+        files = {name: folder / name for name in (DETECTIONS_FILE, GALLERY_FILE, CURVES_FILE, PREDICTIONS_FILE)}
+        self._draw_detections(verdict.detections, files[DETECTIONS_FILE])
+        draw_gallery(predictions, test, files[GALLERY_FILE])
+        save_predictions(predictions, files[PREDICTIONS_FILE])
+        config = self._experiment.evaluation
+        _write_json(precision_recall_json(test.image_set, verdict.class_aps, config), files[CURVES_FILE])
+        if verdict.error_modes is not None:
+            files[ERROR_MODES_FILE] = folder / ERROR_MODES_FILE
+            judged = self._inputs.judged_train.image_set
+            _write_json(error_modes_json(judged, verdict.error_modes, config), files[ERROR_MODES_FILE])
+        return files
+
+    def _draw_detections(self, detections: tuple[Detections, ...], path: Path) -> None:
+        test = self._inputs.test
+        chosen = shown_images(len(test.annotations), self._experiment.evaluation.pictured_images)
         detections_picture(
             [read_image(test.image_set.records[i].path) for i in chosen],
             [test.annotations[i] for i in chosen],
@@ -91,7 +143,6 @@ class Judge:
             test.image_set.classes,
             path,
         )
-        return path
 
     def _score(self, network: SDCN, annotated: AnnotatedSet, proposals: ProposalStore, chunk: range) -> Scores:
         def scorer(images: Tensor, boxes: Tensor) -> Tensor:
@@ -109,14 +160,36 @@ class Judge:
         )
         return {index: scores for shard in self._ranks.gather(own) for index, scores in shard.items()}
 
-    def _judge(self, test_scores: Scores, train_scores: Scores | None, seconds: float | None) -> Verdict:
+    def _find_pixels(self, network: SDCN, scores: Scores, chunk: range) -> PixelFindings:
+        branch = network.segmentation
+
+        def segmenter(images: Tensor) -> Tensor:
+            assert branch is not None  # not called where there is none
+            return branch(network.backbone(images.to(self._ranks.device)))[0].softmax(dim=0)
+
+        own = find_pixels(
+            None if branch is None else segmenter,
+            self._inputs.test,
+            scores,
+            self._inputs.test_proposals,
+            config=self._experiment.evaluation,
+            max_side_px=self._experiment.data.max_side_px,
+            indices=chunk[self._ranks.rank :: self._ranks.world_size],
+            shown=set(shown_images(len(self._inputs.test.annotations))),
+        )
+        nothing = PixelFindings.none(len(self._inputs.classes), segmentation=branch is not None)
+        return sum(self._ranks.gather(own), start=nothing)
+
+    def _judge(
+        self, test_scores: Scores, train_scores: Scores | None, seconds: float | None, pixels: PixelFindings
+    ) -> Verdict:
         inputs = self._inputs
         train_ids = {record.image_id for record in inputs.train.records}
 
         def proposals_of(image_id: str) -> NDArray[np.float32]:
             return (inputs.train_proposals if image_id in train_ids else inputs.test_proposals)[image_id]
 
-        report, detections = judge(
+        judged = judge(
             inputs.test,
             test_scores,
             None if train_scores is None else inputs.judged_train,
@@ -124,17 +197,41 @@ class Judge:
             proposals_of,
             self._experiment.evaluation,
             seconds_per_image=seconds,
+            pixels=pixels.counts,
         )
-        return Verdict(report, detections)
+        return Verdict(judged.report, judged.detections, judged.class_aps, judged.error_modes, pixels.maps)
 
 
 def results_by_class(report: EvaluationReport) -> dict[str, Any]:
-    """The report as results show it: AP and CorLoc by class name."""
-    means_and_counts = {name: value for name, value in report.to_json().items() if name != "classes"}
-    return means_and_counts | {
-        "ap": dict(zip(report.classes, report.ap, strict=True)),
-        "corloc": dict(zip(report.classes, report.corloc, strict=True)),
+    """The report as results show it, plain JSON: measures by class name, shares of modes by mode."""
+    classes = report.classes
+    segmentation, heatmap = report.segmentation, report.heatmap
+    return {
+        "ap": dict(zip(classes, report.ap, strict=True)),
+        "mean_ap": report.mean_ap,
+        "corloc": dict(zip(classes, report.corloc, strict=True)),
+        "mean_corloc": report.mean_corloc,
+        "num_test_images": report.num_test_images,
+        "num_train_images": report.num_train_images,
+        "seconds_per_image": report.seconds_per_image,
+        "error_modes": report.error_modes and dict(zip(classes, map(shares_by_mode, report.error_modes), strict=True)),
+        "mean_error_modes": shares_by_mode(report.mean_error_modes),
+        "iou": segmentation and dict(zip((*classes, "background"), segmentation.iou, strict=True)),
+        "mean_iou": segmentation and segmentation.mean_iou,
+        "pixel_recall": segmentation and segmentation.mean_recall,
+        "pixel_precision": segmentation and segmentation.mean_precision,
+        "pixel_recall_micro": segmentation and segmentation.recall_micro,
+        "pixel_precision_micro": segmentation and segmentation.precision_micro,
+        "heatmap_recall": heatmap and heatmap.mean_recall,
+        "heatmap_precision": heatmap and heatmap.mean_precision,
+        "heatmap_recall_micro": heatmap and heatmap.recall_micro,
+        "heatmap_precision_micro": heatmap and heatmap.precision_micro,
+        "num_masks": report.num_masks,
     }
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _chunks(count: int) -> Iterator[range]:

@@ -50,7 +50,6 @@ from sdcn_core.training.steps import Players, StepKey, alternation_step, label_s
 log = logging.getLogger(__name__)
 
 MODEL_FILE = "model.pt"
-PICTURE_FILE = "detections.png"
 
 
 @dataclass(frozen=True)
@@ -366,7 +365,7 @@ class _Run:
         self.hooks.report(TrainingReport(progress, 0, _means(self.untrained)), None)
 
     def _judge_midway(self, progress: Progress) -> None:
-        verdict = self.judge.trained(self.networks.sdcn, corloc=False, tick=lambda _: False)
+        verdict = self.judge.trained(self.networks.sdcn, corloc=False, pixels=False, tick=lambda _: False)
         assert verdict is not None  # only a tick stops it
         self.networks.train(True)
         mean_ap = verdict.report.mean_ap
@@ -381,7 +380,7 @@ class _Run:
             self.hooks.report(TrainingReport(progress, self.global_step), None)
             return self.hooks.should_stop()
 
-        verdict = self.judge.trained(self.networks.sdcn, corloc=True, tick=tick)
+        verdict = self.judge.trained(self.networks.sdcn, corloc=True, pixels=part == "trained", tick=tick)
         if verdict is None:
             raise _StopRequested
         return verdict
@@ -404,7 +403,7 @@ class _Run:
         }
         files: dict[str, Path] = {}
         if self.ranks.is_first:
-            files[PICTURE_FILE] = self.judge.picture(verdict.detections, self.work_dir / PICTURE_FILE)
+            files = self.judge.keep(verdict, self.work_dir)
             files[MODEL_FILE] = self._save_model()
         metrics = _means(trained) | _per_class(trained)
         if chance is not None:

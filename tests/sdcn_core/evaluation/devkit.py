@@ -82,3 +82,79 @@ def select(
         [rows[j] for j in suppress([boxes[k][i] for i in rows], [scores[k][i] for i in rows], iou)]
         for k, rows in enumerate(shortlists)
     ]
+
+
+def error_mode(box: Box, objects: Sequence[Box]) -> int:
+    """Position among the five cases of appendix B.2."""
+    inside = [all(_between(box, other)) for other in objects]
+    contains = [all(_between(other, box)) for other in objects]
+    overlaps = [overlap(box, other) for other in objects]
+    if any(o > 0.5 for o in overlaps):
+        return 0
+    if any(yes and o > 0 for yes, o in zip(inside, overlaps, strict=True)):
+        return 1
+    if any(yes and o > 0 for yes, o in zip(contains, overlaps, strict=True)):
+        return 2
+    return 3 if any(o > 0 for o in overlaps) else 4
+
+
+def _between(small: Box, large: Box) -> list[bool]:
+    return [small[0] >= large[0], small[1] >= large[1], small[2] <= large[2], small[3] <= large[3]]
+
+
+def heat_classes(scores: Sequence[Sequence[float]], boxes: Sequence[Box], height: int, width: int) -> list[list[int]]:
+    """Argmax of S^det, eqs. (21)-(22), all classes over one maximum; boxes of whole pixels."""
+    num_classes = len(scores[0])
+    heat = [
+        [
+            [
+                sum(s[c] for s, b in zip(scores, boxes, strict=True) if b[0] <= x < b[2] and b[1] <= y < b[3])
+                for c in range(num_classes)
+            ]
+            for x in range(width)
+        ]
+        for y in range(height)
+    ]
+    peak = max(h for row in heat for cell in row for h in cell)
+    given = []
+    for row in heat:
+        given.append([])
+        for cell in row:
+            channels = [h / peak if peak else 0.0 for h in cell]
+            channels.append(1 - max(channels))
+            given[-1].append(max(range(num_classes + 1), key=lambda c: channels[c]))
+    return given
+
+
+def enlarge(grid: Sequence[Sequence[float]], height: int, width: int) -> list[list[float]]:
+    """Bilinear, pixel centres on pixel centres, edges repeated."""
+
+    def taps(count: int, size: int, at: int) -> list[tuple[int, float]]:
+        place = min(max((at + 0.5) * count / size - 0.5, 0.0), count - 1.0)
+        low = int(place)
+        return [(low, 1 - (place - low)), (min(low + 1, count - 1), place - low)]
+
+    return [
+        [
+            sum(wy * wx * grid[j][i] for j, wy in taps(len(grid), height, y) for i, wx in taps(len(grid[0]), width, x))
+            for x in range(width)
+        ]
+        for y in range(height)
+    ]
+
+
+def pixel_shares(
+    pairs: Sequence[tuple[int, int]], num_classes: int
+) -> tuple[list[float | None], list[float | None], list[float | None]]:
+    """IoU, recall and precision of every class and background from (true class, given class) of all counted pixels."""
+    iou: list[float | None] = []
+    recall: list[float | None] = []
+    precision: list[float | None] = []
+    for c in range(num_classes + 1):
+        true = sum(t == c for t, _ in pairs)
+        given = sum(g == c for _, g in pairs)
+        both = sum(t == g == c for t, g in pairs)
+        iou.append(both / (true + given - both) if true else None)
+        recall.append(both / true if true else None)
+        precision.append((both / given if given else 0.0) if true else None)
+    return iou, recall, precision

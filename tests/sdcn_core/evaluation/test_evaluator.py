@@ -59,7 +59,8 @@ def verdict(
     split: Split, scores: dict[int, FloatArray], config: EvaluationConfig = CONFIG
 ) -> tuple[EvaluationReport, tuple[Detections, ...]]:
     of = split.proposals.__getitem__
-    return judge(split.annotated, scores, split.annotated, scores, of, config, seconds_per_image=0.5)
+    judged = judge(split.annotated, scores, split.annotated, scores, of, config, seconds_per_image=0.5)
+    return judged.report, judged.detections
 
 
 def test_perfect_scores_have_full_marks_and_a_class_without_objects_none(split: Split) -> None:
@@ -82,6 +83,20 @@ def test_the_ap_flavour_and_the_overlap_of_a_match_are_the_configuration_s(split
     assert verdict(larger, perfect_scores(split), CONFIG.model_copy(update={"match_iou": 0.95}))[0].ap[0] == 0.0
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_error_mode_is_corloc(split: Split, seed: int) -> None:
+    report, _ = verdict(split, chance_scores(split.annotated, split.proposals, seed=seed))
+    assert report.error_modes is not None
+    assert tuple(shares and shares[0] for shares in report.error_modes) == report.corloc
+    assert report.mean_error_modes is not None
+    assert report.mean_error_modes[0] == report.mean_corloc
+
+
+def test_pixels_that_were_not_counted_are_left_open(split: Split) -> None:
+    report, _ = verdict(split, perfect_scores(split))
+    assert (report.segmentation, report.heatmap, report.num_masks) == (None, None, 0)
+
+
 def test_detections_come_in_the_order_of_the_split(split: Split) -> None:
     _, detections = verdict(split, perfect_scores(split))
     assert [d.image_id for d in detections] == ["im0", "im1", "im2", "im3"]
@@ -89,8 +104,10 @@ def test_detections_come_in_the_order_of_the_split(split: Split) -> None:
 
 
 def test_without_a_training_split_corloc_is_left_open(split: Split) -> None:
-    report, _ = judge(split.annotated, perfect_scores(split), None, {}, split.proposals.__getitem__, CONFIG)
+    judged = judge(split.annotated, perfect_scores(split), None, {}, split.proposals.__getitem__, CONFIG)
+    report = judged.report
     assert report.corloc == (None, None, None)
+    assert report.error_modes is judged.error_modes is None
     assert report.num_train_images == 0
     assert report.mean_ap == 1.0
 

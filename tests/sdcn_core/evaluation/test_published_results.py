@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from sdcn_core.evaluation.average_precision import ImageMatches, average_precision, match_detections
+from sdcn_core.evaluation.class_means import mean_over_classes
 from sdcn_core.evaluation.corloc import correct_localization, localize
-from sdcn_core.evaluation.report import mean_over_classes
 from sdcn_core.structures.annotation import Annotation, Detections
 from tests.sdcn_core.evaluation.made_up import annotation, detections
 from tests.sdcn_core.evaluation.published import (

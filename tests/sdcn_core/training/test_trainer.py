@@ -34,7 +34,14 @@ def test_a_run_goes_through_all_stages_and_ends_with_results_picture_and_model(t
     assert stages[-1] is Stage.EVALUATE
     assert outcome.results is not None
     assert {"trained", "untrained", "chance", "classes"} == outcome.results.keys()
-    assert outcome.files.keys() == {"detections.png", "model.pt"}
+    assert outcome.files.keys() == {
+        "detections.png",
+        "gallery.jpg",
+        "precision_recall.json",
+        "error_modes.json",
+        "predictions.npz",
+        "model.pt",
+    }
     assert all(path.stat().st_size > 1000 for path in outcome.files.values())
 
 

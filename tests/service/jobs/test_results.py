@@ -1,7 +1,25 @@
+import pytest
+from pydantic import ValidationError
+
 from service.jobs.results import Judgement, TrainResults
 
+OLD_ROW = {
+    "classes": ["car"],
+    "trained": {
+        "ap": {"car": 0.5},
+        "mean_ap": 0.5,
+        "corloc": {"car": None},
+        "mean_corloc": 0.6,
+        "num_test_images": 4,
+        "num_train_images": 8,
+        "seconds_per_image": None,
+    },
+    "untrained": None,
+    "chance": None,
+}
 
-def judgement(mean_ap: float, mean_corloc: float) -> Judgement:
+
+def judgement(mean_ap: float | None, mean_corloc: float | None) -> Judgement:
     return Judgement(
         ap={"car": mean_ap, "cat": None},
         mean_ap=mean_ap,
@@ -36,3 +54,32 @@ def test_baselines_that_were_not_asked_for_are_not_missed() -> None:
 def test_results_survive_json() -> None:
     whole = results(judgement(0.5, 0.6), judgement(0.1, 0.1), None)
     assert TrainResults.model_validate_json(whole.model_dump_json()) == whole
+
+
+def test_a_split_without_boxes_has_no_mean_and_no_shortcoming() -> None:
+    assert results(judgement(None, None), judgement(0.1, None), judgement(None, 0.2)).shortcomings() == ()
+
+
+def test_results_written_before_pixels_and_error_modes_were_judged_are_still_read() -> None:
+    trained = TrainResults.model_validate(OLD_ROW).trained
+    assert (trained.mean_iou, trained.iou, trained.error_modes, trained.num_masks) == (None, None, None, 0)
+
+
+def test_pixels_and_error_modes_survive_json() -> None:
+    modes = {"correct": 0.5, "inside": 0.25, "contains": 0.25, "overlap": 0.0, "none": 0.0}
+    judged = judgement(0.5, 0.6).model_copy(
+        update={
+            "error_modes": {"car": modes, "cat": None},
+            "mean_error_modes": modes,
+            "iou": {"car": 0.4, "cat": None, "background": 0.8},
+            "mean_iou": 0.6,
+            "num_masks": 3,
+        }
+    )
+    assert Judgement.model_validate_json(judged.model_dump_json()) == judged
+
+
+@pytest.mark.parametrize("field", ["mean_ap", "mean_corloc", "mean_iou", "pixel_recall", "heatmap_precision_micro"])
+def test_a_share_over_one_is_refused(field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        Judgement.model_validate(judgement(0.5, 0.6).model_dump() | {field: 1.5})

@@ -1,0 +1,202 @@
+"""A page on which what networks found on the same images stands side by side: figures 3 and 7."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sdcn_core.evaluation.drawing import (
+    INK,
+    PAPER,
+    Colour,
+    Entry,
+    Image,
+    class_colours,
+    draw_entries,
+    draw_text,
+    entries_height,
+    shorten,
+    write_picture,
+)
+from sdcn_core.evaluation.predictions import ClassMap
+from sdcn_core.evaluation.shown_boxes import matched_overlaps
+from sdcn_core.evaluation.tiles import TILE_PX, boxes_tile, map_tile
+from sdcn_core.structures.annotation import Annotation, Detections
+
+FITS_IOU = 0.5
+"""a box that overlaps its object by more has no gaps"""
+_MARGIN_PX = 20
+_GAP_PX = 6
+_TEXT_PX = 15
+_HEADING_PX = 18
+_TITLE_PX = 24
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one network found on each image of a page."""
+
+    title: str
+    contents: Sequence[Detections | ClassMap | None]
+    """one an image: detections, all of which are drawn; or a segmentation map (h, w) with background C; or nothing"""
+    colour: Colour | None = None
+    """of the boxes; None: each in the colour of its class"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """Consecutive images of a page under one heading."""
+
+    heading: str
+    count: int
+
+
+@dataclass(frozen=True)
+class _Cell:
+    picture: Image
+    caption: list[Entry]
+
+
+def comparison_page(
+    images: Sequence[Image],
+    annotations: Sequence[Annotation],
+    columns: Sequence[Column],
+    classes: Sequence[str],
+    path: Path,
+    *,
+    title: str,
+    notes: Sequence[str] = (),
+    masks: Sequence[NDArray[np.int16] | None] | None = None,
+    sections: Sequence[Section] = (),
+) -> None:
+    """Draw a row an image: the image with its objects, then what each column holds; all words stand below the images.
+
+    A box has gaps where it does not overlap an object of its class by more than FITS_IOU, or stands second to a box
+    that fits that object better. The number in brackets is its IoU with its object.
+
+    Args:
+        images: (H, W, 3) RGB each; small ones are enlarged, large ones reduced.
+        annotations: one an image.
+        columns: from left to right, after that of the ground truth.
+        classes: names, by class index.
+        path: ends in .jpg or .png; the folder exists.
+        title: first line of the page.
+        notes: further lines.
+        masks: one an image, (H, W), outlined in white on segmentation maps; None: there are none.
+        sections: headings between rows; their counts add up to the images. Empty: no headings.
+
+    Raises:
+        ValueError: no image, not as many annotations, contents, masks or counts, or another kind of file.
+    """
+    if not images:
+        raise ValueError("a comparison needs at least one image")
+    if sections and sum(section.count for section in sections) != len(images):
+        raise ValueError(f"sections of {[section.count for section in sections]} rows cannot hold {len(images)} images")
+    palette = dict(zip(classes, class_colours(len(classes)), strict=True))
+    drawn_masks = masks if masks is not None else [None] * len(images)
+    rows = []
+    for row in zip(images, annotations, drawn_masks, *(column.contents for column in columns), strict=True):
+        image, annotation, mask, *contents = row
+        cells = [_truth(image, annotation, palette)]
+        for column, content in zip(columns, contents, strict=True):
+            cells.append(_cell(content, column, image, annotation, mask, palette))
+        rows.append(_row(cells))
+    width = rows[0].shape[1]
+    with_maps = any(isinstance(content, np.ndarray) for column in columns for content in column.contents)
+    parts = [_header(width, title, [*notes, *_how_to_read(with_maps, masks is not None)], palette)]
+    for section in sections or [Section("", len(rows))]:
+        if section.count:
+            parts += [_line(width, section.heading, _HEADING_PX, weight=700)] if section.heading else []
+            parts += [_titles(width, ["ground truth", *(column.title for column in columns)]), *rows[: section.count]]
+            rows = rows[section.count :]
+    write_picture(np.concatenate(parts), path)
+
+
+def _truth(image: Image, annotation: Annotation, palette: dict[str, Colour]) -> _Cell:
+    names, colours = list(palette), list(palette.values())
+    tile = boxes_tile(
+        image, annotation.boxes, [colours[c] for c in annotation.classes], [False] * len(annotation.boxes)
+    )
+    counts = Counter(names[c] for c in annotation.classes)
+    objects = [Entry(name if n == 1 else f"{n} × {name}", palette[name]) for name, n in counts.items()]
+    return _Cell(tile, [*(objects or [Entry("no object")]), Entry(annotation.image_id)])
+
+
+def _cell(
+    content: Detections | ClassMap | None,
+    column: Column,
+    image: Image,
+    annotation: Annotation,
+    mask: NDArray[np.int16] | None,
+    palette: dict[str, Colour],
+) -> _Cell:
+    names, colours = list(palette), list(palette.values())
+    if content is None:
+        return _Cell(np.full((1, TILE_PX, 3), PAPER, np.uint8), [Entry("–")])
+    if isinstance(content, np.ndarray):
+        shares = [(c, float((content == c).mean())) for c in np.unique(content) if c < len(names)]
+        covered = [Entry(f"{names[c]} {share:.0%}", colours[c]) for c, share in sorted(shares, key=lambda s: -s[1])]
+        return _Cell(map_tile(image, content, colours, mask), covered or [Entry("background alone")])
+    overlaps = matched_overlaps(content, annotation)
+    own = [column.colour or colours[c] for c in content.classes]
+    tile = boxes_tile(image, content.boxes, own, [bool(overlap <= FITS_IOU) for overlap in overlaps])
+    found = [
+        Entry(f"{names[c]} {score:.2f} ({overlap:.2f})" if overlap else f"{names[c]} {score:.2f} (–)", colour)
+        for c, score, overlap, colour in zip(content.classes, content.scores, overlaps, own, strict=True)
+    ]
+    return _Cell(tile, found or [Entry("nothing above the threshold")])
+
+
+def _row(cells: Sequence[_Cell]) -> Image:
+    tallest = max(cell.picture.shape[0] for cell in cells)
+    caption = max(entries_height(cell.caption, _TEXT_PX, TILE_PX) for cell in cells)
+    row = _paper(tallest + _GAP_PX + caption + _MARGIN_PX, _MARGIN_PX + len(cells) * (TILE_PX + _MARGIN_PX))
+    for k, cell in enumerate(cells):
+        left = _left(k)
+        height, width = cell.picture.shape[:2]
+        row[:height, left : left + width] = cell.picture
+        draw_entries(row, cell.caption, left, tallest + _GAP_PX, _TEXT_PX, TILE_PX)
+    return row
+
+
+def _header(width: int, title: str, notes: Sequence[str], palette: dict[str, Colour]) -> Image:
+    room = width - 2 * _MARGIN_PX
+    legend = [Entry(name, colour) for name, colour in palette.items()]
+    lines = [_line(width, title, _TITLE_PX, weight=700), *(_line(width, note, _TEXT_PX) for note in notes)]
+    classes = _paper(entries_height(legend, _TEXT_PX, room) + _MARGIN_PX, width)
+    draw_entries(classes, legend, _MARGIN_PX, _GAP_PX, _TEXT_PX, room)
+    return np.concatenate([_paper(_GAP_PX, width), *lines, classes])
+
+
+def _how_to_read(with_maps: bool, with_masks: bool) -> list[str]:
+    lines = [f"below: class, score, (IoU with the object); gaps in a box: it fits no object by more than {FITS_IOU}"]
+    if with_maps:
+        outline = "; white outline: the drawn mask" if with_masks else ""
+        lines.append(f"maps: the strongest class in its colour, background light; share of the image below{outline}")
+    return lines
+
+
+def _titles(width: int, titles: Sequence[str]) -> Image:
+    line = _paper(round(1.8 * _TEXT_PX), width)
+    for k, title in enumerate(titles):
+        draw_text(line, shorten(title, _TEXT_PX, TILE_PX), _left(k), _TEXT_PX + 2, _TEXT_PX, INK, weight=600)
+    return line
+
+
+def _line(width: int, text: str, size_px: int, *, weight: int = 400) -> Image:
+    line = _paper(round(1.6 * size_px), width)
+    draw_text(
+        line, shorten(text, size_px, width - 2 * _MARGIN_PX), _MARGIN_PX, size_px + 2, size_px, INK, weight=weight
+    )
+    return line
+
+
+def _left(column: int) -> int:
+    return _MARGIN_PX + column * (TILE_PX + _MARGIN_PX)
+
+
+def _paper(height: int, width: int) -> Image:
+    return np.full((height, width, 3), PAPER, np.uint8)
