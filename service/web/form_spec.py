@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from service.api.strict_json import MAX_DIGITS
 from service.errors import FieldProblem
 from service.jobs.refusals import field_problems
 from service.jobs.specs import JOB_SPEC, JobSpec
@@ -106,10 +107,18 @@ def read_overrides(text: str, refused: Refused) -> dict[str, JsonValue]:
 
 
 def _value(text: str) -> JsonValue:
+    """A value as JSON, or else the text itself.
+
+    Raises:
+        ValueError: it is JSON, but none that can be asked for; with the reason.
+    """
     try:
-        value: JsonValue = json.loads(text, parse_constant=_no_constant)
+        value: JsonValue = json.loads(text, parse_constant=_no_constant, parse_int=_short_int)
+        json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("the value is nested too deeply") from None
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair is no character") from None
     except json.JSONDecodeError:
         return text
     return value
@@ -117,6 +126,12 @@ def _value(text: str) -> JsonValue:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no number that can be asked for; give a finite one")
+
+
+def _short_int(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits; {MAX_DIGITS} are read")
+    return int(digits)
 
 
 def read_seeds(text: str, refused: Refused) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ router = APIRouter(include_in_schema=False)
 PAGE_LENGTH = 30
 MAX_SHOWN_BYTES = 16 * 1024 * 1024
 """of an image: the page that shows the boxes carries it whole, a third longer"""
-SHOWN_TYPES = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png", b"RIFF": "image/webp", b"GIF8": "image/gif"}
+SHOWN_TYPES = {b"\xff\xd8": "image/jpeg", b"\x89PNG": "image/png"}
 """what begins so is shown as that; what the browser says of it is not believed"""
 DEFAULT_LEAST_SCORE = 0.3
 
@@ -79,7 +79,7 @@ async def try_model(
     if not content:
         return render("model.html", 422, **_context(shown, predictor, least_score, problem="choose an image first"))
     if media_type is None or len(content) > MAX_SHOWN_BYTES:
-        problem = f"choose a JPEG, PNG, WebP or GIF file of at most {MAX_SHOWN_BYTES // 1024**2} MiB"
+        problem = f"choose a JPEG or PNG file of at most {MAX_SHOWN_BYTES // 1024**2} MiB"
         return render("model.html", 422, **_context(shown, predictor, least_score, problem=problem))
     try:
         found = await _boxes(predictor, model.model_id, content, media_type)

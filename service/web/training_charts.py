@@ -1,6 +1,5 @@
 """Metric series as the charts a person looks at: losses first, then what is judged, gradients, rates, times."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,13 +11,15 @@ from service.web.charts.line_chart import MIDDLE, NARROW, WIDE, Line, LineChart,
 Series = Mapping[str, Sequence[tuple[int, float]]]
 """Metric -> (optimizer steps over all stages, value), steps increasing."""
 
+LARGEST = 1e100
+"""a loss beyond it, or not finite, is of a training that has run away; an axis that shows it shows nothing else"""
 _TERMS = ("mil", "ref", "seg", "adv", "cls", "classifier")
 _STAGES = ("backbone", "classifier", "apart", "loop")
 
 
 def training_charts(series: Series, sections: Sequence[Section] = ()) -> tuple[LineChart, ...]:
     """Charts of the series that have points; per-class series are for tables, and scaled losses for MLflow."""
-    finite = {name: tuple(p for p in points if math.isfinite(p[1])) for name, points in series.items()}
+    finite = {name: tuple(p for p in points if abs(p[1]) <= LARGEST) for name, points in series.items()}
     shown = {name: points for name, points in finite.items() if points}
     charts: list[LineChart] = []
 

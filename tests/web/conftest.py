@@ -65,6 +65,16 @@ def browser_like(app: FastAPI) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
+def app_client(app: FastAPI) -> Iterator[httpx.Client]:
+    """Asks for pages and says nothing of where it comes from."""
+    with (
+        serving(app) as transport,
+        httpx.Client(transport=transport, base_url="http://localhost", headers={"Accept": "text/html"}) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
 def queue(app: FastAPI) -> JobQueue:
     """The queue behind the pages, as a worker sees it."""
     queue: JobQueue = app.state.queue

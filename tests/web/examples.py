@@ -47,6 +47,10 @@ class Examples:
     def waiting(self, **fields: Any) -> Job:
         return self._enqueue(TrainSpec(**{"preset": "tiny"} | fields).resolve())
 
+    def queue_spec(self) -> JobSpec:
+        """A small job, for what the others do not show."""
+        return TrainSpec(preset="tiny").resolve()
+
     def cancelled(self) -> Job:
         job = self.waiting(name="not-wanted")
         return self.queue.request_cancel(job.job_id)
@@ -94,14 +98,16 @@ class Examples:
         write_gallery(artifacts / "detections.png")
         (artifacts / "model.pt").write_bytes(b"0" * 1_830_000)
         (artifacts / "results.json").write_text("{}")
-        results = TrainResults(
+        self.queue.settle(claim, Settlement.succeeded(self.trained_results().model_dump(mode="json")))
+        return self.queue.get(claim.job_id)
+
+    def trained_results(self) -> TrainResults:
+        return TrainResults(
             classes=SCENE_CLASSES,
             trained=judgement(0.841, 0.867, seed=0),
             untrained=judgement(0.041, 0.14, seed=1),
             chance=judgement(0.048, 0.268, seed=2),
         )
-        self.queue.settle(claim, Settlement.succeeded(results.model_dump(mode="json")))
-        return self.queue.get(claim.job_id)
 
     def ablation(self) -> Job:
         """A finished study of four variants and two seeds, of which one run failed."""

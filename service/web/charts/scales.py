@@ -9,6 +9,10 @@ LOG_WORTHWHILE = 20.0
 """ratio of largest to smallest value from which a logarithmic axis shows more"""
 
 
+LEAST_LOG = 1e-100
+"""of a logarithmic axis; a quotient with a smaller value may be no number"""
+
+
 @dataclass(frozen=True)
 class Scale:
     """An axis over [low, high], low < high; logarithmic ones have low > 0."""
@@ -18,7 +22,7 @@ class Scale:
     logarithmic: bool = False
 
     @classmethod
-    def over(cls, values: Iterable[float], *, logarithmic: bool | None = False, include_zero: bool = False) -> Self:
+    def over(cls, values: Iterable[float], *, logarithmic: bool | None = None, include_zero: bool = False) -> Self:
         """The axis that shows all values with a little air; of no values, [0, 1].
 
         `logarithmic`: None decides by the spread of the values; a request is dropped where a value is not positive.
@@ -27,7 +31,7 @@ class Scale:
         if not known:
             return cls(0.0, 1.0)
         low, high = min(known), max(known)
-        if logarithmic is not False and low > 0 and (logarithmic or high / low >= LOG_WORTHWHILE):
+        if logarithmic is not False and low >= LEAST_LOG and (logarithmic or high / low >= LOG_WORTHWHILE):
             room = max((high / low) ** 0.05, 1.05)
             return cls(low / room, high * room, logarithmic=True)
         if include_zero:

@@ -1,0 +1,150 @@
+import httpx
+import pytest
+
+from service.jobs.states import FailureReason
+from service.queue.records import Settlement
+from tests.web.examples import Examples, write_spool
+
+
+def test_a_running_job_shows_where_it_is_and_its_losses(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.running(until=720)
+    page = browser_like.get(f"/jobs/{claim.job_id}").text
+    assert "step 240 of 300" in page
+    assert '<li class="current" aria-current="step">apart' in page
+    assert '<figure class="chart wide" id="chart-losses">' in page
+    assert f'data-live="/jobs/{claim.job_id}/live"' in page
+
+
+def test_losses_are_there_as_a_table_too(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.running(until=720)
+    page = browser_like.get(f"/jobs/{claim.job_id}").text
+    table = page.split('aria-label="Losses, table"')[1].split("</table>")[0]
+    assert '<th scope="row">720</th>' in table
+    assert '<th scope="col" class="num">mil</th>' in table
+
+
+def test_a_job_that_has_ended_is_not_looked_at_again(browser_like: httpx.Client, examples: Examples) -> None:
+    job = examples.trained()
+    page = browser_like.get(f"/jobs/{job.job_id}").text
+    assert "data-live=" not in page
+    assert 'id="cancel"' not in page
+
+
+def test_a_training_shows_each_class_beside_the_baselines(browser_like: httpx.Client, examples: Examples) -> None:
+    page = browser_like.get(f"/jobs/{examples.trained().job_id}").text
+    assert "AP, untrained" in page
+    assert "AP on 250 test images, CorLoc on 400 training images" in page
+    assert '<tr class="total"><th scope="row">mean</th><td class="num">84.1</td><td class="num">4.1</td>' in page
+
+
+def test_a_training_no_better_than_chance_is_told(browser_like: httpx.Client, examples: Examples) -> None:
+    job = examples.trained()
+    worse = dict(job.results or {}) | {"chance": (job.results or {})["trained"]}
+    claim = examples.claimed(examples.queue_spec())
+    examples.queue.start(claim)
+    examples.queue.settle(claim, Settlement.succeeded(worse))
+    assert "does not beat chance" in browser_like.get(f"/jobs/{claim.job_id}").text
+
+
+def test_a_failure_says_what_to_do(browser_like: httpx.Client, examples: Examples) -> None:
+    page = browser_like.get(f"/jobs/{examples.failed().job_id}").text
+    assert "Bad input:" in page
+    assert "put the data set there" in page
+    assert "submit it anew" in page
+
+
+def test_an_attempt_that_was_lost_is_told_and_the_next_one_announced(
+    browser_like: httpx.Client, examples: Examples
+) -> None:
+    page = browser_like.get(f"/jobs/{examples.retrying().job_id}").text
+    assert "the worker vanished at step 40" in page
+    assert "The next attempt may begin at" in page
+
+
+def test_files_can_be_fetched_and_pictures_are_described(browser_like: httpx.Client, examples: Examples) -> None:
+    job = examples.trained()
+    page = browser_like.get(f"/jobs/{job.job_id}").text
+    assert f'<a href="/v1/jobs/{job.job_id}/artifacts/model.pt" download>model.pt</a>' in page
+    assert "1.8 MB" in page
+    assert 'alt="Test images with the boxes that the trained network found' in page
+    assert browser_like.get(f"/v1/jobs/{job.job_id}/artifacts/detections.png").status_code == 200
+
+
+def test_links_lead_to_the_run_in_mlflow_and_to_the_dashboard(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.running()
+    examples.queue.attach_tracking(claim.job_id, "run42")
+    page = browser_like.get(f"/jobs/{claim.job_id}").text
+    assert "http://mlflow.test/#/runs/run42" in page
+    assert "http://ray.test/" in page
+
+
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "{{ 7*7 }}"])
+def test_what_others_wrote_is_shown_and_not_run(browser_like: httpx.Client, examples: Examples, hostile: str) -> None:
+    job = examples.failed(message=hostile)
+    for path in (f"/jobs/{job.job_id}", "/"):
+        page = browser_like.get(path).text
+        assert hostile not in page or "{{" in hostile
+        assert "49" not in page.split("<main")[1].split("took")[0] or "{{" not in hostile
+        assert "&lt;" in page or "{{" in hostile
+
+
+def test_a_hostile_metric_name_stays_text(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.running(until=20)
+    spool = examples.runs / claim.job_id / "attempt-1" / "events.jsonl"
+    with spool.open("a") as file:
+        file.write('{"kind": "metrics", "global_step": 30, "values": {"</title><script>": 1.0}, "time_ms": 1}\n')
+    page = browser_like.get(f"/jobs/{claim.job_id}").text
+    assert "&lt;/title&gt;&lt;script&gt;" in page
+    assert "<script>" not in page
+
+
+def test_a_job_without_files_is_shown(browser_like: httpx.Client, examples: Examples) -> None:
+    job = examples.waiting()
+    page = browser_like.get(f"/jobs/{job.job_id}")
+    assert page.status_code == 200
+    assert "It waits for a worker" in page.text
+
+
+def test_results_of_another_version_are_named_and_linked(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.claimed(examples.queue_spec())
+    examples.queue.start(claim)
+    examples.queue.settle(claim, Settlement.succeeded({"of": "another version"}))
+    page = browser_like.get(f"/jobs/{claim.job_id}")
+    assert page.status_code == 200
+    assert "Another version of the service wrote these results" in page.text
+
+
+def test_a_second_attempt_adds_to_the_curves_of_the_first(browser_like: httpx.Client, examples: Examples) -> None:
+    job = examples.retrying()
+    write_spool(examples.runs / job.job_id, 100, attempt=1)
+    write_spool(examples.runs / job.job_id, 200, attempt=2)
+    page = browser_like.get(f"/jobs/{job.job_id}").text
+    assert "Over step 10 to 200" in page
+
+
+def test_a_waiting_job_is_cancelled_from_its_page(browser_like: httpx.Client, examples: Examples) -> None:
+    job = examples.waiting()
+    page = browser_like.post(f"/jobs/{job.job_id}/cancel")
+    assert page.url.path == f"/jobs/{job.job_id}"
+    assert "cancelled on request" in page.text
+
+
+def test_cancelling_what_has_ended_is_refused_with_a_page(browser_like: httpx.Client, examples: Examples) -> None:
+    page = browser_like.post(f"/jobs/{examples.trained().job_id}/cancel")
+    assert page.status_code == 409
+    assert "nothing left to cancel" in page.text
+
+
+def test_without_script_a_reader_may_have_the_page_reloaded(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.running()
+    assert "?refresh=10" in browser_like.get(f"/jobs/{claim.job_id}").text
+    assert '<meta http-equiv="refresh" content="10">' in browser_like.get(f"/jobs/{claim.job_id}?refresh=10").text
+    assert "http-equiv" not in browser_like.get(f"/jobs/{claim.job_id}").text
+
+
+def test_every_reason_for_a_failure_has_its_way_out(browser_like: httpx.Client, examples: Examples) -> None:
+    for reason in FailureReason:
+        claim = examples.claimed(examples.queue_spec())
+        examples.queue.start(claim)
+        examples.queue.settle(claim, Settlement.failed(reason, "it ended"))
+        assert browser_like.get(f"/jobs/{claim.job_id}").status_code == 200

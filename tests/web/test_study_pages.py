@@ -1,0 +1,85 @@
+import re
+
+import httpx
+
+from tests.web.examples import Examples
+
+
+def test_a_finished_ablation_shows_its_rows_with_spread_and_difference(
+    browser_like: httpx.Client, examples: Examples
+) -> None:
+    page = browser_like.get(f"/jobs/{examples.ablation().job_id}").text
+    assert "detection alone (OICR)" in page
+    assert re.search(r"83\.6 <span class=\"beside\">± 0\.7</span>", page)
+    assert re.search(r'better">\+12\.2 <span class="beside">± 12\.0', page)
+    assert "1 seed, 1 failed" in page
+    assert "paired difference to “detection alone (OICR)”" in page
+
+
+def test_the_base_row_has_no_difference_to_itself(browser_like: httpx.Client, examples: Examples) -> None:
+    page = browser_like.get(f"/jobs/{examples.ablation().job_id}").text
+    base = page.split("detection alone (OICR)</th>")[0:1] or page.split("detection alone (OICR)<span")
+    assert base
+    row = page.split('<th scope="row">detection alone (OICR)')[1].split("</tr>")[0]
+    assert row.count(">–</td>") == 2
+
+
+def test_a_failed_run_is_told_with_its_reason(browser_like: httpx.Client, examples: Examples) -> None:
+    page = browser_like.get(f"/jobs/{examples.ablation().job_id}").text
+    assert "diverged: loss/adv is nan: lower the learning rate" in page
+
+
+def test_the_comparison_is_the_first_picture(browser_like: httpx.Client, examples: Examples) -> None:
+    page = browser_like.get(f"/jobs/{examples.ablation().job_id}").text
+    shown = re.findall(r'<img src="[^"]+/([^"/]+)" alt="([^"]+)"', page)
+    assert [name for name, _ in shown] == ["comparison.jpg", "gallery.jpg"]
+    assert all(len(alt) > 30 for _, alt in shown)
+
+
+def test_a_study_at_work_lists_all_its_runs(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.running_ablation()
+    page = browser_like.get(f"/jobs/{claim.job_id}").text
+    states = re.findall(r"</th>\s*<td><span class=\"badge is-(\w+)\">", page)
+    assert states == ["succeeded", "running", "waiting", "waiting"]
+    assert "classifier 180/260" in page
+    assert "1 of 4 runs" in page
+
+
+def test_a_run_has_its_own_page_with_losses(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.running_ablation()
+    run = f"/jobs/{claim.job_id}/runs/sdcn-seed0"
+    page = browser_like.get(run).text
+    assert 'id="chart-losses"' in page
+    assert f'data-live="{run}/live"' in page
+    assert browser_like.get(f"{run}/live").text.lstrip().startswith('<div id="live"')
+
+
+def test_a_run_that_has_ended_shows_its_classes_and_what_sets_it_apart(
+    browser_like: httpx.Client, examples: Examples
+) -> None:
+    page = browser_like.get(f"/jobs/{examples.ablation().job_id}/runs/oicr-seed0").text
+    assert "<code>objective.segmentation_branch</code></dt><dd><code>false</code>" in page
+    assert "63.4" in page
+    assert "data-live=" not in page
+
+
+def test_a_run_that_waits_has_a_page_without_series(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.running_ablation()
+    page = browser_like.get(f"/jobs/{claim.job_id}/runs/sdcn-seed1")
+    assert page.status_code == 200
+    assert "No series yet" in page.text
+
+
+def test_a_run_nobody_planned_is_not_found(browser_like: httpx.Client, examples: Examples) -> None:
+    job = examples.ablation()
+    for name in ("nobody", "..", ".shared-backbone-1", "%2e%2e"):
+        assert browser_like.get(f"/jobs/{job.job_id}/runs/{name}").status_code in (404, 200 if name == ".." else 404)
+
+
+def test_a_sweep_shows_its_curves_and_trials_best_first(browser_like: httpx.Client, examples: Examples) -> None:
+    page = browser_like.get(f"/jobs/{examples.sweep().job_id}").text
+    assert page.count('<figure class="chart" id="chart-curve-') == 5
+    values = re.findall(r'</a></th><td class="num[^"]*">([\d.]+)</td>', page)
+    assert values == sorted(values, key=float, reverse=True)
+    assert len(values) == 16
+    assert "stopped early" in page
