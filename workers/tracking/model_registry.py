@@ -95,8 +95,8 @@ class _Registration:
     def run(self) -> str:
         """The version, as `<name>/<number>`."""
         tags = self._tags()
+        version = self._version() or self._create_version(tags)
         with _one_at_a_time(self._run_path.parent / ".models.lock"):
-            version = self._version() or self._create_version(tags)
             self._crown(str(version.version), tags)
         return f"{self._name}/{version.version}"
 
