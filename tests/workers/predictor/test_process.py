@@ -1,0 +1,173 @@
+"""The predictor as a process of its own, with a model that was trained."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from sdcn_core.inference.predictor import Predictor
+from tests.workers.predictor.conftest import JOB, ROOT, STUDY_RUN, predictor_process
+
+Files = list[tuple[str, tuple[str, bytes, str]]]
+
+
+def files(*contents: bytes, name: str = "photo.png") -> Files:
+    return [("images", (name, content, "image/png")) for content in contents]
+
+
+def predict(client: httpx.Client, images: Files, **parameters: object) -> httpx.Response:
+    return client.post("/predict", params={"model": JOB, **parameters}, files=images)  # type: ignore[arg-type]
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    content: dict[str, Any] = answer.json()
+    assert content["status"] == status
+    return content
+
+
+def test_the_boxes_of_an_image_are_those_that_the_model_finds(
+    client: httpx.Client, png: bytes, trained_model: Path
+) -> None:
+    answer = predict(client, files(png), score_threshold=0, max_boxes=7)
+    assert answer.status_code == 200, answer.text
+    (image,) = answer.json()["images"]
+    pixels = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR_RGB)
+    own = Predictor.load(trained_model).predict(pixels, score_threshold=0, max_boxes=7)
+    assert (image["file"], image["width"], image["height"]) == ("photo.png", 80, 64)
+    assert [(box["class"], box["xyxy"]) for box in image["boxes"]] == [
+        (box.class_name, list(box.xyxy)) for box in own.detections
+    ]
+    np.testing.assert_allclose(
+        [box["score"] for box in image["boxes"]], [box.score for box in own.detections], atol=1e-6
+    )
+    assert image["seconds"]["total"] >= image["seconds"]["proposals"] > 0
+
+
+def test_a_run_of_a_study_predicts_too_and_says_which_file_it_is(client: httpx.Client, png: bytes) -> None:
+    whole = predict(client, files(png, png), score_threshold=0).json()
+    run = predict(client, files(png), model=STUDY_RUN, score_threshold=0).json()
+    assert len(whole["images"]) == 2
+    assert run["model"] == STUDY_RUN
+    assert run["model_sha256"] == whole["model_sha256"]
+    assert run["images"][0]["boxes"] == whole["images"][0]["boxes"] == whole["images"][1]["boxes"]
+
+
+def test_the_process_says_that_it_lives_without_a_token(client: httpx.Client) -> None:
+    answer = httpx.get(f"{client.base_url}/healthz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "alive")
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", "secret"])
+def test_who_does_not_know_the_token_is_refused(client: httpx.Client, png: bytes, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header}
+    with httpx.Client(base_url=client.base_url, headers=headers) as stranger:
+        assert "SDCN_PREDICTOR_TOKEN" in problem(predict(stranger, files(png)), 401)["detail"]
+
+
+@pytest.mark.parametrize("model", ["ffff", f"{JOB}/none", "d4e5f6"])
+def test_a_model_that_is_not_there_is_not_found(client: httpx.Client, png: bytes, model: str) -> None:
+    assert model in problem(predict(client, files(png), model=model), 404)["detail"]
+
+
+@pytest.mark.parametrize("model", ["../secrets", "a1/../b2", "a1b2c3/..", "a1b2c3/x/y", "", "/etc", "a1b2c3\n"])
+def test_an_id_that_could_leave_the_folder_of_runs_is_no_id(client: httpx.Client, png: bytes, model: str) -> None:
+    assert problem(predict(client, files(png), model=model), 422)["errors"][0]["field"] == "model"
+
+
+def test_a_damaged_model_is_named_without_telling_where_it_lies(client: httpx.Client, png: bytes, home: Path) -> None:
+    detail = problem(predict(client, files(png), model="bad"), 422)["detail"]
+    assert "bad/artifacts/model.pt cannot be used" in detail
+    assert str(home) not in detail
+
+
+def test_every_broken_image_is_named_and_none_is_predicted(client: httpx.Client, png: bytes) -> None:
+    images = [*files(png), *files(png[:200], name="../../cut.png"), *files(b"GIF89a", name="moving.gif")]
+    content = problem(predict(client, images), 422)
+    assert [(error["field"], error["message"].split(":")[0]) for error in content["errors"]] == [
+        ("images.1", "image cut.png is broken or cut off"),
+        ("images.2", "image moving.gif is neither JPEG nor PNG"),
+    ]
+
+
+def test_images_are_bounded_in_number_bytes_and_pixels(client: httpx.Client, png: bytes) -> None:
+    assert "1 to 3 images" in problem(predict(client, files(*[png] * 4)), 422)["detail"]
+    assert "more than 100000 bytes" in problem(predict(client, files(png + bytes(100_000))), 422)["detail"]
+    large = cv2.imencode(".png", np.zeros((200, 101, 3), np.uint8))[1].tobytes()
+    assert "101 x 200 pixels, more than 20000" in problem(predict(client, files(large)), 422)["detail"]
+
+
+def test_a_body_over_the_bound_is_refused_also_when_its_length_is_not_announced(
+    client: httpx.Client, png: bytes
+) -> None:
+    problem(predict(client, files(bytes(600_000))), 413)
+    request = client.build_request("POST", "/predict", params={"model": JOB}, files=files(bytes(600_000)))
+    body, kind = request.read(), request.headers["content-type"]
+    pieces = (body[start : start + 50_000] for start in range(0, len(body), 50_000))
+    answer = client.post("/predict", params={"model": JOB}, content=pieces, headers={"Content-Type": kind})
+    problem(answer, 413)
+
+
+def test_grey_and_transparent_images_and_one_of_a_pixel_are_predicted(client: httpx.Client) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (40, 50, 4), dtype=np.uint8)
+    kinds = (noise[:, :, 0], noise, noise[:1, :1, :3])
+    answer = predict(client, files(*(cv2.imencode(".png", kind)[1].tobytes() for kind in kinds)), score_threshold=0)
+    assert [image["width"] for image in answer.json()["images"]] == [50, 50, 1]
+    assert all(image["boxes"] for image in answer.json()["images"])
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [({"score_threshold": 2}, "score_threshold"), ({"max_boxes": 0}, "max_boxes"), ({"treshold": 0.1}, "treshold")],
+)
+def test_a_parameter_that_is_wrong_or_misspelt_is_named(
+    client: httpx.Client, png: bytes, parameters: dict[str, object], field: str
+) -> None:
+    assert problem(predict(client, files(png), **parameters), 422)["errors"][0]["field"] == field
+
+
+def test_a_request_without_images_is_told_so(client: httpx.Client) -> None:
+    assert problem(client.post("/predict", params={"model": JOB}), 422)["errors"][0]["field"] == "images"
+
+
+def test_a_page_of_a_foreign_name_is_refused(client: httpx.Client) -> None:
+    problem(client.get("/healthz", headers={"Host": "evil.example"}), 421)
+
+
+def test_the_log_tells_of_each_prediction_in_json(home: Path, png: bytes, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with predictor_process(home, log) as client:
+        assert predict(client, files(png, png), fast=True).status_code == 200
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    names = [event["event"] for event in events]
+    assert names.index("predictor.model_loaded") < names.index("predictor.predicted")
+    predicted = events[names.index("predictor.predicted")]
+    request = events[names.index("request")]
+    assert (predicted["model"], predicted["images"]) == (JOB, 2)
+    assert predicted["request_id"] == request["request_id"]
+    assert names[-1] == "predictor.stopped"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("SDCN_PREDICTOR_PORT", "99999"), ("SDCN_PREDICTOR_DEVICE", "tpu"), ("SDCN_PREDICTOR_MAX_MODELS", "0")],
+)
+def test_a_wrong_setting_is_named_and_ends_the_process(setting: str, value: str, tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "workers.predictor"],
+        env=os.environ | {"SDCN_HOME": str(tmp_path), setting: value},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert json.loads(ended.stderr.splitlines()[-1])["variable"] == setting
