@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
+from sdcn_core.config.data import VocSource
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.objective import ObjectiveConfig
 from service.errors import JobNotFound, ModelNotFound, RunNotFound
@@ -69,19 +70,23 @@ class Model:
     name: str
     kind: str
     """of the job"""
-    method: Method
     classes: tuple[str, ...]
-    source: dict[str, JsonValue]
-    """the data set it was trained on, as the experiment names it"""
+    experiment: ExperimentConfig
+    """with which it was trained"""
     judgement: Judgement
     created_at: datetime
     """when its job was submitted"""
     files: tuple[str, ...]
 
     @property
+    def method(self) -> Method:
+        return Method.of(self.experiment.objective)
+
+    @property
     def data_set(self) -> str:
-        """The data set in a word: `scenes`, or the folder."""
-        return str(self.source.get("path") or self.source.get("kind", ""))
+        """The data set it was trained on in a word: `scenes`, or the folder."""
+        source = self.experiment.data.source
+        return source.path if isinstance(source, VocSource) else source.kind
 
 
 @dataclass(frozen=True)
@@ -182,9 +187,8 @@ def _model(
         run=run,
         name=(job.name or job.job_id) if run is None else f"{job.name or job.job_id}/{run}",
         kind=job.kind,
-        method=Method.of(config.objective),
         classes=classes,
-        source=config.data.source.model_dump(mode="json"),
+        experiment=config,
         judgement=judgement,
         created_at=job.created_at,
         files=names,

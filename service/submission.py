@@ -40,9 +40,11 @@ def check(spec: JobSpec, models: ModelCatalogue | None = None) -> tuple[JobSpec,
     resolved = spec.resolve()
     if models is not None and isinstance(resolved, EvaluateSpec | PredictSpec):
         try:
-            models.get(resolved.model)
+            model = models.get(resolved.model)
         except ModelNotFound as error:
             raise refused("model", error.detail) from None
+        if isinstance(resolved, EvaluateSpec):
+            resolved.judged(model.experiment)
     return resolved, warnings(resolved)
 
 

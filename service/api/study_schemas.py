@@ -85,7 +85,7 @@ def describe_model(model: Model, registered: Registered | None) -> ModelRead:
         method=model.method,
         classes=model.classes,
         data_set=model.data_set,
-        source=model.source,
+        source=model.experiment.data.source.model_dump(mode="json"),
         mean_ap=model.judgement.mean_ap,
         mean_corloc=model.judgement.mean_corloc,
         created_at=model.created_at,

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, ValidationError
 
 from sdcn_core.config.data import DataSource, RelativePath
-from service.jobs.base_spec import BaseSpec
+from sdcn_core.config.experiment import ExperimentConfig
+from service.jobs.base_spec import BaseSpec, overridden, refused
 
 ModelId = Annotated[
     str, Field(pattern=r"^[0-9a-f]{1,32}(/[A-Za-z0-9][A-Za-z0-9_.\-]{0,79})?$", description="see GET /v1/models")
@@ -18,7 +19,13 @@ class _ModelSpec(BaseSpec):
     """from GET /v1/models: a train job's id, or JOB/RUN of a study"""
 
     def resolve(self) -> Self:
-        """This job with a name; whether the model is there shows when it is submitted."""
+        """This job with a name; whether the model is there shows when it is submitted.
+
+        Raises:
+            InvalidSpec: it asks for several workers.
+        """
+        if self.resources.num_workers > 1:
+            raise refused("resources.num_workers", "a model is used by one process: ask for more CPUs, or one GPU")
         return self.model_copy(update={"name": self.name or f"{self.kind}-{self.model.replace(chr(47), '-')}"[:64]})  # type: ignore[attr-defined]
 
     @property
@@ -47,6 +54,24 @@ class EvaluateSpec(_ModelSpec):
     )
     """fields below evaluation and data, to judge with other settings than it was trained with:
     {"evaluation.flip": false}"""
+
+    def judged(self, trained: ExperimentConfig) -> ExperimentConfig:
+        """The experiment of the model with this job's data set, splits and settings.
+
+        Raises:
+            InvalidSpec: a split that the data set cannot have, or an override that the experiment refuses.
+        """
+        source = trained.data.source if self.source is None else self.source
+        splits = {"ap_split": ("test_split", self.ap_split), "corloc_split": ("train_split", self.corloc_split)}
+        for field, (name, split) in splits.items():
+            try:
+                source = source if split is None else source.with_overrides({name: split})
+            except ValidationError as error:
+                raise refused(
+                    field, f"{split!r} is no such split of {source.kind}: {error.errors()[0]['msg']}"
+                ) from None
+        experiment = trained.model_copy(update={"data": trained.data.model_copy(update={"source": source})})
+        return overridden(experiment, self.overrides, under="overrides", otherwise="experiment")
 
 
 class PredictSpec(_ModelSpec):
