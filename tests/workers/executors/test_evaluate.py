@@ -1,0 +1,117 @@
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from sdcn_core.data.scenes import SCENE_CLASSES
+from sdcn_core.errors import BadInput, DatasetError, WeightsError
+from service.jobs.inference_specs import EvaluateSpec
+from service.jobs.study_results import EvaluateResults
+from tests.workers.executors.trained import ContextOf, trained_experiment, write_model
+from workers.attempt_folder import Succeeded
+from workers.errors import AttemptStopped
+from workers.executors.base import JobContext
+from workers.executors.evaluate import evaluate, judge_model, judged_experiment, prepare_judged_data
+from workers.ray_runtime.one_task import TaskOrder
+from workers.spool import FileEvent, MetricsEvent, ProgressEvent, SpoolReader
+
+CLASSES = ("disc", "ring")
+
+
+def spec(**fields: object) -> EvaluateSpec:
+    return EvaluateSpec.model_validate({"model": "abc", **fields}).resolve()
+
+
+@pytest.fixture
+def context(context_of: ContextOf) -> JobContext:
+    return context_of(spec())
+
+
+def task(context: JobContext) -> TaskOrder:
+    return TaskOrder(attempt=context.order, folder=context.folder.path, cpus=1, gpus=0)
+
+
+def test_a_model_is_judged_with_everything_that_a_training_leaves(context: JobContext) -> None:
+    model = trained_experiment()
+    prepare_judged_data(context, model.data, SCENE_CLASSES)
+    results = judge_model(task(context))
+    assert isinstance(results, EvaluateResults)
+    assert (results.ap_split, results.corloc_split, results.classes) == ("test", "train", SCENE_CLASSES)
+    assert results.judgement.num_test_images == 6
+    assert results.judgement.error_modes is not None
+    left = {path.name for path in context.run.artifacts.iterdir()}
+    assert {"detections.png", "gallery.jpg", "precision_recall.json", "error_modes.json", "predictions.npz"} <= left
+
+
+def test_what_it_does_is_told_in_the_spool(context: JobContext) -> None:
+    prepare_judged_data(context, trained_experiment().data, SCENE_CLASSES)
+    results = judge_model(task(context))
+    events = SpoolReader(context.folder.events).read()
+    fractions = [event.fraction for event in events if isinstance(event, ProgressEvent)]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+    (metrics,) = [event for event in events if isinstance(event, MetricsEvent)]
+    assert metrics.values["eval/mean_ap"] == results.judgement.mean_ap
+    assert all(map(math.isfinite, metrics.values.values()))
+    assert "gallery.jpg" in [event.name for event in events if isinstance(event, FileEvent)]
+
+
+def test_other_splits_and_settings_are_judged_when_asked_for() -> None:
+    asked = spec(ap_split="val", corloc_split="trainval", overrides={"evaluation.nms_iou": 0.5})
+    judged = judged_experiment(asked, trained_experiment())
+    source = judged.data.source
+    assert (source.test_split, source.train_split, judged.evaluation.nms_iou) == ("val", "trainval", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"ap_split": "trainval"}, "ap_split: 'trainval' is no such split of scenes"),
+        ({"corloc_split": "none-such"}, "corloc_split"),
+        ({"overrides": {"evaluation.nms_iou": 2}}, "overrides.evaluation.nms_iou"),
+    ],
+)
+def test_what_does_not_fit_is_named(fields: dict[str, object], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        judged_experiment(spec(**fields), trained_experiment())
+
+
+def test_a_model_is_not_judged_on_other_classes(context: JobContext) -> None:
+    with pytest.raises(DatasetError, match="the model knows disc, ring"):
+        prepare_judged_data(context, trained_experiment().data, CLASSES)
+
+
+def test_a_model_that_is_gone_is_told(context_of: ContextOf) -> None:
+    with pytest.raises(WeightsError, match=r"abc/oicr.*GET /v1/models"):
+        evaluate(context_of(spec(model="abc/oicr")))
+
+
+def test_a_stop_is_heeded_between_images(context: JobContext) -> None:
+    prepare_judged_data(context, trained_experiment().data, SCENE_CLASSES)
+    context.folder.stop.touch()
+    with pytest.raises(AttemptStopped):
+        judge_model(task(context))
+
+
+def test_the_model_of_a_studys_run_is_found(context_of: ContextOf, tmp_path: Path) -> None:
+    write_model(tmp_path / "runs" / "abc" / "runs" / "oicr-seed0" / "artifacts" / "model.pt")
+    context = context_of(spec(model="abc/oicr-seed0"))
+    prepare_judged_data(context, trained_experiment().data, SCENE_CLASSES)
+    assert judge_model(task(context)).model == "abc/oicr-seed0"
+
+
+@pytest.mark.integration
+def test_an_evaluation_runs_as_a_task_of_rays(context: JobContext) -> None:
+    with tempfile.TemporaryDirectory(prefix="sdcn-", dir="/tmp") as scratch:  # sockets in it have short names only
+        context.folder.write_order(context.order.model_copy(update={"scratch": Path(scratch)}))
+        command = [sys.executable, "-m", "workers.attempt", str(context.folder.path), str(os.getpid())]
+        subprocess.run(command, check=True, capture_output=True, start_new_session=True)
+    outcome = context.folder.read_outcome()
+    assert isinstance(outcome, Succeeded), outcome
+    assert EvaluateResults.model_validate(outcome.results).judgement.num_train_images == 6
+    assert json.loads(outcome.artifacts["results.json"].read_text()) == outcome.results
