@@ -59,6 +59,10 @@ def write_ablation_report(
         precision_recall: draw_precision_recall(models, precision_recall),
     }
     seed = next((run.seed for run in first_runs.values() if run is not None), None)
+    base_title = next(row.title for row in results.rows if row.variant == results.base_variant)
+    last_title = [row.title for row in results.rows if row.variant != results.base_variant or len(results.rows) == 1][
+        -1
+    ]
     judged = [row for row in results.rows if row.measures.get("mean_ap") is not None]
     page = artifacts / REPORT_FILE
     write_page(
@@ -69,7 +73,7 @@ def write_ablation_report(
             "seeds": results.seeds,
             "results": results,
             "measures": [(m, TITLES[m]) for m in MEASURES if any(row.measures.get(m) for row in results.rows)],
-            "base_title": next(row.title for row in results.rows if row.variant == results.base_variant),
+            "base_title": base_title,
             "best": max(judged, key=_mean_ap) if judged else None,
             "by_class": [
                 ("ap", "AP", _classes(results, "ap")),
@@ -83,7 +87,7 @@ def write_ablation_report(
             "comparison": picture(
                 artifacts / "comparison.jpg",
                 alt="the same test images with the detections of two rows side by side",
-                caption=f"{results.rows[0].title} and {results.rows[-1].title} on the same test images.",
+                caption=f"{base_title} and {last_title} on the same test images.",
             ),
             "error_modes": picture(error_modes, alt=ERROR_MODES_ALT, caption=ERROR_MODES_CAPTION),
             "precision_recall": picture(

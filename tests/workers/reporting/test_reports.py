@@ -134,6 +134,7 @@ def test_an_ablation_is_told_whole(tmp_path: Path) -> None:
     page.check()
     assert len(page.pictures) == 4
     assert "over 3 pairs of seeds" in page.text
+    assert "detection alone (OICR) and the loop closed (SDCN) on the same test images" in page.text
     assert "apart-seed2 (diverged): loss/mil is nan at step 310" in page.text
     assert "about 4 min 14 s of training was not done twice" in page.text
     links = [address for address in page.addresses if address.startswith("../runs/")]
