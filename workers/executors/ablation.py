@@ -82,6 +82,8 @@ def _train(context: JobContext, spec: AblationSpec, plan: StudyPlan) -> None:
     earlier = sum(piece.name in done for piece in plan.runs)
     if earlier:
         context.spool.append(NoteEvent(text=f"{earlier} of {len(plan.runs)} runs were trained by earlier attempts"))
+    if all(piece.name in done for piece in pieces):
+        return
     context.spool.append(NoteEvent(text="starting the training processes"))
     with connected(context.order.ray, context.order.scratch) as cluster:
         context.folder.ray_job.write_text(cluster.driver_job_id)
