@@ -78,11 +78,13 @@ class SweepAttempts:
     def end(self, child: Child, *, when: Callable[[], bool] = lambda: False, timeout_s: float = 300) -> Outcome | None:
         """Wait until the child has ended, or kill -9 it as soon as `when` says so; its outcome."""
         deadline = time.monotonic() + timeout_s
-        while child.poll() is None and not when():
-            assert time.monotonic() < deadline, self.folder.log.read_text()[-20_000:]
-            child.press()
-            time.sleep(0.05)
-        child.end()
+        try:
+            while child.poll() is None and not when():
+                assert time.monotonic() < deadline, self.folder.log.read_text()[-20_000:]
+                child.press()
+                time.sleep(0.05)
+        finally:
+            child.end()
         return self.folder.read_outcome()
 
     def attempt(self) -> SweepResults:
@@ -98,6 +100,12 @@ class SweepAttempts:
 
     def found(self) -> dict[str, RunFound]:
         return {folder.path.name: found for folder in self.runs() if (found := folder.read_found()) is not None}
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a trial has reported a step to the latest attempt."""
+        spools = self.job.path.glob(f"runs/trial-*/attempt-{self.number}/events.jsonl")
+        return any(isinstance(event, MetricsEvent) for spool in spools for event in events_of(spool))
 
     def steps_reported(self) -> dict[str, list[list[int]]]:
         """Of each run: the global steps that each attempt reported while it trained, attempt by attempt."""

@@ -1,0 +1,89 @@
+"""Sweeps of tiny trainings on a real Ray with two CPUs, each attempt in the real child process."""
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service.jobs.study_results import RunState
+from tests.integration.sweep_attempts import SweepAttempts
+from workers.attempt_folder import Stopped
+
+pytestmark = pytest.mark.integration
+
+MIL = "objective.lambda_mil"
+RATE = {"schedule.learning_rate": {"kind": "log_uniform", "low": 1e-4, "high": 1e-2}}
+LONGER = {"schedule.loop_steps": 60, "evaluation.pictured_images": 1}
+"""so that a trial is not over before it is disturbed"""
+KILLS = 2
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Iterator[Callable[..., SweepAttempts]]:
+    with tempfile.TemporaryDirectory(prefix="sdcn-", ignore_cleanup_errors=True) as scratch:
+        yield lambda **fields: SweepAttempts(tmp_path, Path(scratch), **fields)
+
+
+def test_twelve_trials_with_early_stopping_survive_kills_of_the_driver_and_none_is_trained_twice(
+    sweep: Callable[..., SweepAttempts],
+) -> None:
+    stopping = {"grace_steps": 16, "reduction_factor": 2, "metric": "loss/mil", "goal": "min"}
+    search = {"kind": "random", "num_trials": 12}
+    attempts = sweep(space=RATE, search=search, early_stopping=stopping, overrides=LONGER)
+    ended_before: set[str] = set()
+    for _ in range(KILLS):
+        child = attempts.begin()
+        attempts.end(child, when=_at_a_random_moment(attempts))
+        assert ended_before <= set(attempts.found())
+        ended_before = set(attempts.found())
+    results = attempts.attempt()
+
+    assert [run.name for run in results.runs] == [f"trial-{number:03d}" for number in range(12)]
+    states = {run.state for run in results.runs}
+    assert states == {RunState.SUCCEEDED, RunState.STOPPED_EARLY}
+    schedule = attempts.spec.resolved_experiment.schedule
+    at_most = KILLS * schedule.checkpoint_every_steps
+    assert all(repeated <= at_most for repeated in attempts.steps_repeated().values()), attempts.steps_reported()
+    for name in ended_before:
+        assert not (attempts.job.path / "runs" / name / f"attempt-{attempts.number}").exists()
+
+
+def test_an_optuna_search_that_is_stopped_goes_on_from_its_checkpoints(sweep: Callable[..., SweepAttempts]) -> None:
+    attempts = sweep(space=RATE, search={"kind": "optuna", "num_trials": 4}, overrides=LONGER)
+    child = attempts.begin()
+
+    def ask_to_stop_when_training() -> bool:
+        if attempts.is_training:
+            child.ask_to_stop()
+        return False
+
+    assert attempts.end(child, when=ask_to_stop_when_training) == Stopped()
+    assert len(attempts.found()) < 4
+    results = attempts.attempt()
+    assert [run.state for run in results.runs] == [RunState.SUCCEEDED] * 4
+    assert results.best is not None
+    assert set(attempts.steps_repeated().values()) == {0}
+
+
+def test_trials_of_several_workers_leave_room_for_their_own_workers(sweep: Callable[..., SweepAttempts]) -> None:
+    space = {MIL: {"kind": "choice", "values": [0.5, 1.0]}}
+    results = sweep(space=space, resources={"num_workers": 2}, share_stages=False).attempt()
+    assert [run.state for run in results.runs] == [RunState.SUCCEEDED] * 2
+    assert [point.value for point in results.curves[MIL]] == [0.5, 1.0]
+
+
+def _at_a_random_moment(attempts: SweepAttempts) -> Callable[[], bool]:
+    """Up to a second after this attempt has trained something and up to three more trials have ended."""
+    ended = len(attempts.found()) + random.randint(0, 3)
+    pause_s = random.random()
+    since: list[float] = []
+
+    def now() -> bool:
+        if not since and attempts.is_training and len(attempts.found()) >= ended:
+            since.append(time.monotonic())
+        return bool(since) and time.monotonic() - since[0] >= pause_s
+
+    return now
