@@ -11,8 +11,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _one_thread() -> Iterator[None]:
+    """Bits are compared, and they depend on the number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -13,7 +13,7 @@ from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.data.datasets import DataRoots
 from sdcn_core.training.checkpoint import load_checkpoint
 from sdcn_core.training.preparation import prepare_data
-from sdcn_core.training.progress import Stage, TrainingReport
+from sdcn_core.training.progress import Stage, TrainingHooks, TrainingReport
 from sdcn_core.training.ranks import Ranks
 from sdcn_core.training.shared_stages import StageStore
 from sdcn_core.training.trainer import RunOutcome, run_training
@@ -73,11 +73,24 @@ def run(
     until: Stage | None = None,
 ) -> tuple[RunOutcome, RecordingHooks]:
     """One run on this process, data prepared."""
-    prepare_data(experiment, place.roots, processes=1, report=lambda _: None)
     hooks = RecordingHooks(place.base, stop_at_step)
+    return train(experiment, place, hooks, checkpoint=checkpoint, stages=stages, until=until), hooks
+
+
+def train(
+    experiment: ExperimentConfig,
+    place: Place,
+    hooks: TrainingHooks,
+    *,
+    checkpoint: Path | None = None,
+    stages: StageStore | None = None,
+    until: Stage | None = None,
+) -> RunOutcome:
+    """One run on this process with hooks of the caller's, data prepared."""
+    prepare_data(experiment, place.roots, processes=1, report=lambda _: None)
     work_dir = place.base / "work"
     work_dir.mkdir(exist_ok=True)
-    outcome = run_training(
+    return run_training(
         experiment,
         roots=place.roots,
         weights_root=None,
@@ -88,7 +101,6 @@ def run(
         stages=stages,
         until=until,
     )
-    return outcome, hooks
 
 
 def weights(experiment: ExperimentConfig, hooks: RecordingHooks) -> dict[str, torch.Tensor]:
