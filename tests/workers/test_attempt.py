@@ -1,3 +1,4 @@
+import importlib
 import os
 import signal
 import subprocess
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sdcn_core.errors import DatasetError
-from service.jobs.specs import TrainSpec
+from service.jobs.specs import AblationSpec, EvaluateSpec, JobSpec, PredictSpec, SweepSpec, TrainSpec
 from service.jobs.states import FailureReason
 from workers import attempt
 from workers.attempt_folder import AttemptFolder, AttemptOrder, Failed, Outcome, RayOrder, Stopped, Succeeded
@@ -89,6 +90,35 @@ def test_what_an_interrupted_ray_raises_is_a_stop_if_one_was_asked_for(
 def test_bad_input_is_told_even_if_a_stop_was_asked_for(monkeypatch: pytest.MonkeyPatch, folder: AttemptFolder) -> None:
     folder.stop.touch()
     assert isinstance(run_with(monkeypatch, folder, DatasetError("a.xml is broken")), Failed)
+
+
+def test_a_study_of_which_every_run_failed_for_a_passing_reason_is_a_stop_if_one_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, folder: AttemptFolder
+) -> None:
+    lost = Failed(reason=FailureReason.LOST_WORKER, message="none of the 2 runs succeeded")
+    assert run_with(monkeypatch, folder, lost) == lost
+    folder.stop.touch()
+    assert run_with(monkeypatch, folder, lost) == Stopped()
+
+
+@pytest.mark.parametrize(
+    ("spec", "executor"),
+    [
+        (TrainSpec(preset="tiny").resolve(), "train"),
+        (AblationSpec(preset="tiny", study="table-2").resolve(), "ablation"),
+        (SweepSpec(preset="tiny", study="figure-5").resolve(), "sweep"),
+        (EvaluateSpec(model="ab12").resolve(), "evaluate"),
+        (PredictSpec(model="ab12", folder="images").resolve(), "predict"),
+    ],
+)
+def test_every_kind_of_job_has_its_executor(
+    monkeypatch: pytest.MonkeyPatch, folder: AttemptFolder, order: AttemptOrder, spec: JobSpec, executor: str
+) -> None:
+    folder.write_order(order.model_copy(update={"spec": spec}))
+    module = importlib.import_module(f"workers.executors.{executor}")
+    monkeypatch.setattr(module, executor, lambda context: Succeeded(results={"kind": context.order.spec.kind}))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    assert attempt.run(folder) == Succeeded(results={"kind": executor})
 
 
 def start_child(folder: AttemptFolder) -> "subprocess.Popen[bytes]":

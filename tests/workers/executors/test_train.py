@@ -2,14 +2,16 @@ from pathlib import Path
 
 import pytest
 
+from sdcn_core.config.presets import tiny
 from service.jobs.results import Judgement, TrainResults
 from service.jobs.specs import TrainSpec
 from workers.attempt_folder import AttemptFolder, AttemptOrder, RayOrder
 from workers.errors import AttemptStopped
 from workers.executors.base import JobContext
-from workers.executors.data import DataProgress
+from workers.executors.data import DataProgress, prepare_distinct
+from workers.executors.train import export
+from workers.spool import EventSpool, FileEvent, NoteEvent, ProgressEvent, SpoolReader
 from workers.training.result_files import write_table
-from workers.spool import EventSpool, NoteEvent, ProgressEvent, SpoolReader
 
 
 @pytest.fixture
@@ -86,3 +88,27 @@ def test_the_table_has_a_row_for_each_class_and_the_means(tmp_path: Path) -> Non
         "ring,,,,",
         "mean,0.25,0.5,0.125,0.5",
     ]
+
+
+def test_a_model_that_cannot_be_exported_is_a_note_and_no_failure(context: JobContext) -> None:
+    context.run.artifacts.mkdir(parents=True)
+    (context.run.artifacts / "model.pt").write_bytes(b"no model")
+    export(context)
+    events = SpoolReader(context.folder.events).read()
+    (note,) = [event.text for event in events if isinstance(event, NoteEvent) and "not exported" in event.text]
+    assert "model.pt" in note
+    assert not [event for event in events if isinstance(event, FileEvent)]
+
+
+def test_equal_data_are_made_ready_once_and_broken_ones_are_told_by_configuration(context: JobContext) -> None:
+    good = tiny().data
+    again = tiny().with_overrides({"objective.tau_0": 0.3}).data
+    broken = tiny().with_overrides({"data.source": {"kind": "voc", "path": "not/there"}}).data
+    errors = prepare_distinct(context, [broken, good, again])
+    assert list(errors) == [broken.digest()]
+    assert "not/there" in str(errors[broken.digest()])
+    notes = [event.text for event in SpoolReader(context.folder.events).read() if isinstance(event, NoteEvent)]
+    assert notes.count("making the data set ready") == 2
+    fractions = [event.fraction for event in told(context)]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(0.05)

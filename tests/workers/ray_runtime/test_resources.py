@@ -6,7 +6,7 @@ from ray.train import UserCallback
 from service.jobs.specs import Resources
 from workers.errors import ClusterTooSmall, ClusterUnavailable
 from workers.ray_runtime.cluster import Cluster, Node
-from workers.ray_runtime.resources import Share, run_config, share_out
+from workers.ray_runtime.resources import Share, run_config, share_of_study, share_out, side_by_side
 
 
 def cluster(*nodes: tuple[float, float], local: bool = True) -> Cluster:
@@ -54,3 +54,31 @@ def test_ray_never_repeats_a_failed_training_by_itself(tmp_path: Path) -> None:
     assert (config.name, config.storage_path) == ("job-id", str(tmp_path))
     assert config.failure_config.max_failures == 0
     assert config.failure_config.controller_failure_limit >= 0
+
+
+def test_a_training_of_a_study_gets_one_cpu_unless_more_are_wished_for() -> None:
+    assert share_of_study(Resources(num_workers=2), cluster((8, 0))) == Share(2, 1, 0)
+    assert share_of_study(Resources(cpus_per_worker=3), cluster((8, 0))) == Share(1, 3, 0)
+
+
+def test_a_study_of_which_not_one_training_fits_is_refused() -> None:
+    with pytest.raises(ClusterTooSmall, match="3 workers with 1 CPUs each do not fit"):
+        share_of_study(Resources(num_workers=3), cluster((2, 0)))
+
+
+@pytest.mark.parametrize(
+    ("share", "nodes", "at_most", "fitting"),
+    [
+        (Share(1, 1, 0), [(8, 0)], None, 8),
+        (Share(1, 1, 0), [(8, 0)], 3, 3),
+        (Share(1, 3, 0), [(8, 0), (4, 0)], None, 3),  # 2 and 1: what is left over on a node serves nobody
+        (Share(2, 1, 0), [(3, 0), (2, 0)], None, 2),  # 5 processes: two groups and one that no group gets
+        (Share(3, 1, 0), [(2, 0), (2, 0)], None, 1),
+        (Share(1, 1, 1), [(16, 2)], None, 2),
+        (Share(2, 2, 1), [(4, 4), (16, 1)], 9, 1),
+    ],
+)
+def test_as_many_trainings_as_have_room_for_every_process_run_side_by_side(
+    share: Share, nodes: list[tuple[float, float]], at_most: int | None, fitting: int
+) -> None:
+    assert side_by_side(share, cluster(*nodes), at_most) == fitting

@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from sdcn_core.config.presets import tiny
+from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
+from workers.training.checkpoints import KeptCheckpoints, checkpoint_name, step_of
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> KeptCheckpoints:
+    return KeptCheckpoints(tmp_path / "checkpoints", keep=2)
+
+
+def written(tmp_path: Path, step: int) -> Path:
+    folder = tmp_path / "work" / f"checkpoint-{step}"
+    save_checkpoint(Checkpoint(tiny().digest(), ["disc"], step, 0, {}, {}, None), folder)
+    return folder
+
+
+def test_a_name_tells_the_step_and_is_never_used_twice() -> None:
+    assert step_of(Path("/runs/job") / checkpoint_name(4711)) == 4711
+    assert checkpoint_name(4711) != checkpoint_name(4711)
+
+
+def test_the_newest_two_stay(kept: KeptCheckpoints, tmp_path: Path) -> None:
+    for step in (8, 90, 100):
+        kept.take(written(tmp_path, step), step)
+    assert sorted(step_of(path) for path in (tmp_path / "checkpoints").iterdir()) == [90, 100]
+    newest = kept.newest(tiny())
+    assert newest is not None
+    assert step_of(newest) == 100
+
+
+def test_of_one_step_written_twice_the_later_is_the_newest(kept: KeptCheckpoints, tmp_path: Path) -> None:
+    for number in range(3):
+        kept.take(written(tmp_path, 8), 8)
+        (tmp_path / "checkpoints" / f"note-{number}").touch()
+    assert kept.newest(tiny()) is not None
+    assert len(list((tmp_path / "checkpoints").glob("step-*"))) == 2
+
+
+def test_before_the_first_there_is_none(kept: KeptCheckpoints) -> None:
+    assert kept.newest(tiny()) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"half a file", b"\x80\x02}q\x00."])
+def test_where_all_are_damaged_there_is_none(kept: KeptCheckpoints, tmp_path: Path, content: bytes) -> None:
+    kept.take(written(tmp_path, 8), 8)
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    (folder / "checkpoint.pt").write_bytes(content)
+    assert kept.newest(tiny()) is None
+    assert not folder.exists()
