@@ -3,8 +3,9 @@
 Nothing of an image is decoded in the API's process.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import httpx
 import structlog
@@ -29,13 +30,21 @@ class Predictor:
     timeout_s: float
     transport: httpx.AsyncBaseTransport | None = None
 
-    async def predict(self, model_id: str, body: AsyncIterator[bytes], *, content_type: str) -> bytes:
-        """The predictor's answer, JSON, to a request with images.
+    async def predict(
+        self,
+        model_id: str,
+        body: AsyncIterator[bytes],
+        *,
+        content_type: str,
+        wishes: Mapping[str, str | int | float | bool] | None = None,
+    ) -> bytes:
+        """The predictor's answer, the JSON of a PredictionsRead, to a request with images.
 
         Args:
             model_id: of a model that is there.
             body: of the request, as it comes in.
             content_type: of the body.
+            wishes: score_threshold, max_boxes, fast; those left out are as in a job of kind predict.
 
         Raises:
             PredictorUnavailable: none is configured, it does not answer, or it failed.
@@ -51,7 +60,9 @@ class Predictor:
             async with httpx.AsyncClient(
                 base_url=self.url, timeout=timeout, transport=self.transport, trust_env=False
             ) as client:
-                answer = await client.post("/predict", params={"model": model_id}, content=body, headers=headers)
+                answer = await client.post(
+                    "/predict", params={"model": model_id, **(wishes or {})}, content=body, headers=headers
+                )
         except httpx.TimeoutException as error:
             raise PredictorUnavailable(
                 f"the predictor has not answered within {self.timeout_s:.0f} s: send fewer images at once, or raise"
@@ -72,6 +83,8 @@ def _content(answer: httpx.Response) -> bytes:
         )
     if answer.is_client_error:
         raise PredictorRefused(answer.status_code, said)
+    if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+        raise PredictorUnavailable(said)
     log.error("predictor.failed", status=answer.status_code, detail=said)
     raise PredictorUnavailable("the predictor failed on this request; its log says more")
 

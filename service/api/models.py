@@ -12,7 +12,7 @@ from service.api.cursors import read_cursor, write_cursor
 from service.api.dependencies import NO_PARAMETERS, ModelsDep, Parameters, PredictorDep, RegistryDep
 from service.api.documentation import problems
 from service.api.study_schemas import describe_model
-from service.jobs.answers import ModelList, ModelRead
+from service.jobs.answers import ModelList, ModelRead, PredictionsRead
 from service.models import Model, ModelCatalogue
 from service.registry import CHAMPION, ModelRegistry
 
@@ -47,6 +47,17 @@ ModelId = Annotated[
 ]
 
 
+class PredictParameters(Parameters):
+    """What is left out is as in a job of kind predict."""
+
+    score_threshold: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    """boxes with lower scores are left out"""
+    max_boxes: int | None = Field(default=None, ge=1, le=1000)
+    """of an image, best first"""
+    fast: bool | None = None
+    """one scale and no mirror image: quicker, a little less accurate"""
+
+
 class ModelParameters(Parameters):
     limit: int = Field(default=50, ge=1, le=200)
     """about so many: all models of a study come on one page"""
@@ -78,30 +89,33 @@ def get_model(model_id: ModelId, models: ModelsDep, registry: RegistryDep) -> Mo
 
 @router.post(
     "/{model_id:path}/predict",
-    dependencies=[NO_PARAMETERS],
     openapi_extra=_IMAGES,
-    response_class=Response,
-    responses={
-        200: {"description": "Boxes of each image", "content": {"application/json": {"schema": {"type": "object"}}}},
-        **problems(
-            _400="an image cannot be read",
-            _404="no such model",
-            _409="which champion is meant is not clear",
-            _413="the images are too large",
-            _415="the body is no multipart/form-data",
-            _503="the predictor does not answer",
-        ),
-    },
+    response_model=PredictionsRead,
+    responses=problems(
+        _400="the body cannot be read",
+        _404="no such model",
+        _409="which champion is meant is not clear",
+        _413="the images are too large together",
+        _415="the body is no multipart/form-data",
+        _422="a parameter or an image cannot be used",
+        _503="the predictor does not answer, or others are before this request",
+    ),
 )
 async def predict(
-    model_id: ModelId, request: Request, models: ModelsDep, registry: RegistryDep, predictor: PredictorDep
+    model_id: ModelId,
+    parameters: Annotated[PredictParameters, Query()],
+    request: Request,
+    models: ModelsDep,
+    registry: RegistryDep,
+    predictor: PredictorDep,
 ) -> Response:
     """Detect objects in images: each a file in the field `images`."""
     content_type = request.headers.get("content-type", "")
     if not content_type.lower().startswith("multipart/form-data"):
         raise HTTPException(415, "send the images as multipart/form-data, each as a file in the field `images`")
     model = await run_in_threadpool(find_model, model_id, models, registry)
-    answer = await predictor.predict(model.model_id, request.stream(), content_type=content_type)
+    wishes = parameters.model_dump(exclude_none=True)
+    answer = await predictor.predict(model.model_id, request.stream(), content_type=content_type, wishes=wishes)
     return Response(answer, media_type="application/json")
 
 

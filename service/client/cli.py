@@ -222,8 +222,8 @@ def predict(
     folder: Annotated[
         str | None, typer.Option(help="A folder below the service's data root, predicted as a job.")
     ] = None,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="With --folder: the least score.")] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="With --folder: one scale, no mirror image.")] = False,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="Boxes with lower scores are left out.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="One scale and no mirror image.")] = False,
     name: Annotated[str | None, typer.Option(help="With --folder: shown in lists and in MLflow.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="With --folder: then follow it to its end.")] = False,
     as_json: AsJson = False,
@@ -235,7 +235,7 @@ def predict(
         raise typer.BadParameter("give images, or --folder with one below the service's data root")
     with terminal.open_client(url, home) as client:
         if folder is None:
-            model_commands.predict_now(client, model, images or [], as_json=as_json)
+            model_commands.predict_now(client, model, images or [], threshold=threshold, fast=fast, as_json=as_json)
             return
         asked: dict[str, JsonValue] = {
             "kind": "predict",

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel
 
 from service.client.errors import ApiProblem, BrokenDownload, ServerUnreachable
 from service.jobs.answers import (
@@ -25,6 +25,7 @@ from service.jobs.answers import (
     MetricsRead,
     ModelList,
     ModelRead,
+    PredictionsRead,
     PresetList,
     PresetRead,
     Problem,
@@ -167,17 +168,28 @@ class SdcnClient:
         """By JOB, JOB/RUN, NAME@champion or champion."""
         return self._call(ModelRead, "GET", f"/v1/models/{_segments(model_id)}")
 
-    def predict(self, model_id: str, images: Sequence[Path], *, timeout_s: float = 300.0) -> dict[str, JsonValue]:
-        """Boxes of each image, as the predictor says them; the images are sent in one request.
+    def predict(
+        self,
+        model_id: str,
+        images: Sequence[Path],
+        *,
+        score_threshold: float | None = None,
+        max_boxes: int | None = None,
+        fast: bool = False,
+        timeout_s: float = 300.0,
+    ) -> PredictionsRead:
+        """Boxes of each image; the images are sent in one request. What is None is as in a job of kind predict.
 
         Raises:
             OSError: an image cannot be read.
         """
+        given = {"score_threshold": score_threshold, "max_boxes": max_boxes, "fast": fast or None}
+        params = {name: str(value).lower() for name, value in given.items() if value is not None}
         with ExitStack() as stack, self._understood() as answer:
             files = [("images", (path.name, stack.enter_context(path.open("rb")))) for path in images]
             path = f"/v1/models/{_segments(model_id)}/predict"
-            found: dict[str, JsonValue] = answer(self._send("POST", path, files=files, timeout=timeout_s)).json()
-            return found
+            found = answer(self._send("POST", path, files=files, params=params, timeout=timeout_s))
+            return PredictionsRead.model_validate_json(found.content)
 
     def cancel(self, job_id: str) -> JobRead:
         return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/cancel")

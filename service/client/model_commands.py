@@ -1,18 +1,17 @@
 """`sdcn models`, and what `sdcn evaluate` and `sdcn predict` share."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import JsonValue
 from rich.table import Table
 
 from service.client import terminal
 from service.client.client import SdcnClient
 from service.client.tables import models_table
 from service.client.terminal import AsJson, Home, Url, out, print_json_list, say
+from service.jobs.answers import ImageRead
 
 CHAMPION = "champion"
 SHOWN_BOXES = 10
@@ -46,35 +45,25 @@ def model_id(client: SdcnClient, model: str) -> str:
     return client.model(model).id if CHAMPION in model else model
 
 
-def predict_now(client: SdcnClient, model: str, images: Sequence[Path], *, as_json: bool) -> None:
+def predict_now(
+    client: SdcnClient, model: str, images: Sequence[Path], *, threshold: float | None, fast: bool, as_json: bool
+) -> None:
     """Print the boxes of each image."""
-    answer = client.predict(model, images)
+    found = client.predict(model, images, score_threshold=threshold, fast=fast)
     if as_json:
-        out().print_json(json.dumps(answer))
+        out().print_json(found.model_dump_json(by_alias=True))
         return
-    for image in _objects(answer.get("images")):
-        out().print(_image_table(image))
+    for image in found.images:
+        out().print(image_table(image))
 
 
-def _image_table(image: dict[str, Any]) -> Table:
-    boxes = _objects(image.get("boxes"))
-    table = Table(title=_title(image, len(boxes)), title_justify="left")
+def image_table(image: ImageRead) -> Table:
+    table = Table(title=f"{image.file}: {len(image.boxes)} boxes in {image.seconds.total:.2f} s", title_justify="left")
     table.add_column("class")
     table.add_column("score", justify="right", style="bold")
     table.add_column("box (x1 y1 x2 y2, px)", justify="right")
-    for box in boxes[:SHOWN_BOXES]:
-        table.add_row(str(box["class"]), f"{box['score']:.3f}", " ".join(f"{edge:.0f}" for edge in box["xyxy"]))
-    if len(boxes) > SHOWN_BOXES:
-        table.add_row(f"and {len(boxes) - SHOWN_BOXES} more", "", "")
+    for box in image.boxes[:SHOWN_BOXES]:
+        table.add_row(box.class_name, f"{box.score:.3f}", " ".join(f"{edge:.0f}" for edge in box.xyxy))
+    if len(image.boxes) > SHOWN_BOXES:
+        table.add_row(f"and {len(image.boxes) - SHOWN_BOXES} more", "", "")
     return table
-
-
-def _title(image: dict[str, Any], count: int) -> str:
-    took = image.get("seconds")
-    seconds = took.get("total") if isinstance(took, dict) else None
-    said = "" if seconds is None else f" in {seconds:.2f} s"
-    return f"{image.get('file', 'image')}: {count} boxes{said}"
-
-
-def _objects(value: JsonValue | Any) -> list[dict[str, Any]]:  # noqa: ANN401 - any JSON
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

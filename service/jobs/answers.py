@@ -230,6 +230,44 @@ class ModelList(Answer):
     """`cursor` of the next page; null: this was the last"""
 
 
+class BoxRead(Answer):
+    class_name: str = Field(alias="class")
+    score: float
+    """in [0, 1]"""
+    xyxy: tuple[float, float, float, float]
+    """px of the image, half-open"""
+
+
+class SecondsRead(Answer):
+    """Of the predictor, for one image."""
+
+    proposals: float
+    network: float
+    """all scales and mirror images"""
+    nms: float
+    total: float
+
+
+class ImageRead(Answer):
+    file: str
+    """as the request called it, without folders"""
+    width: int
+    height: int
+    proposals: int
+    """how many boxes Selective Search found to be scored"""
+    boxes: tuple[BoxRead, ...]
+    """best first"""
+    seconds: SecondsRead
+
+
+class PredictionsRead(Answer):
+    model: str
+    model_sha256: str
+    """of its file: the same id may stand for another model after its training was repeated"""
+    images: tuple[ImageRead, ...]
+    """in the order of the request"""
+
+
 class FieldRead(Answer):
     field: str
     """dotted path from the top of the body or the name of a parameter; "" for the body as a whole"""

@@ -45,7 +45,8 @@ def _path(location: tuple[int | str, ...]) -> str:
         tags = _KINDS if not parts else _TAGS.get(parts[-1], ())
         if part in tags or (len(parts) == 2 and parts[0] == "space" and part in _DOMAINS):
             continue
-        parts.append(str(part))
+        if part != "[key]":  # pydantic's word for the name of an entry, which is the part before
+            parts.append(str(part))
     return ".".join(parts)
 
 

@@ -35,6 +35,30 @@ def test_submit_says_how_to_follow_the_job(sdcn: Sdcn, client: SdcnClient) -> No
     assert (spec["resources"]["num_workers"], job.name) == (2, "mine")  # type: ignore[index, call-overload]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "kind", "count"),
+    [
+        (("tiny",), "train", 1),
+        (("table-2", "--data", "tiny", "--seeds", "3"), "ablation", 12),
+        (("figure-5", "--preset", "tiny", "--seed", "4"), "sweep", 16),
+    ],
+)
+def test_a_name_is_that_of_an_experiment_or_of_a_study(
+    sdcn: Sdcn, client: SdcnClient, arguments: tuple[str, ...], kind: str, count: int
+) -> None:
+    checked = json.loads(sdcn("submit", *arguments, "--validate", "--json").stdout)
+    assert (checked["spec"]["kind"], checked["runs"]) == (kind, count)
+    assert sdcn("submit", *arguments).exit_code == 0
+    assert [job.kind for job in client.jobs()] == [kind]
+
+
+def test_seeds_go_where_the_kind_of_job_has_them(sdcn: Sdcn) -> None:
+    study = json.loads(sdcn("submit", "table-2", "--data", "tiny", "--seeds", "2", "--validate", "--json").stdout)
+    assert study["spec"]["seeds"] == [0, 1]
+    training = json.loads(sdcn("submit", "tiny", "--seed", "7", "--validate", "--json").stdout)
+    assert training["spec"]["experiment"]["seed"] == 7
+
+
 def test_a_file_may_hold_the_spec_and_options_change_it(sdcn: Sdcn, client: SdcnClient, tmp_path: Path) -> None:
     file = tmp_path / "spec.json"
     file.write_text('{"preset": "tiny", "name": "a", "overrides": {"seed": 5}, "resources": {"gpus_per_worker": 1}}')
@@ -49,6 +73,11 @@ def test_a_file_may_hold_the_spec_and_options_change_it(sdcn: Sdcn, client: Sdcn
     ("arguments", "said"),
     [
         (["--preset", "tiny", "--set", "tau"], "PATH=VALUE"),
+        (["table-2"], "--data scenes"),
+        (["tiny", "--data", "scenes"], "give one"),
+        (["tiny", "--seeds", "2"], "one seed"),
+        (["table-2", "--data", "tiny", "--seeds", "2", "--seed", "1"], "not both"),
+        (["none-such"], "no preset is named"),
         (["--preset", "tiny", "--workers", "0"], "resources.num_workers"),
         (["--set", "seed=1"], "exactly one of preset"),
         (["--preset", "none-such"], "no preset is named"),
@@ -115,7 +144,9 @@ def test_jobs_lists_and_cancel_cancels(sdcn: Sdcn, client: SdcnClient) -> None:
 
 
 def test_presets_are_listed(sdcn: Sdcn) -> None:
-    assert "scenes_oicr" in sdcn("presets").stdout
+    listed = sdcn("presets").stdout
+    assert "scenes_oicr" in listed
+    assert any("table-2" in line and "ablation" in line for line in listed.splitlines())
 
 
 def test_an_unknown_job_is_a_wrong_request(sdcn: Sdcn) -> None:

@@ -1,11 +1,12 @@
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from service.embedded.errors import AlreadyRunning
-from service.embedded.home import ServiceRecord, holder, locked, ray_token, record_path
+from service.embedded.home import ServiceRecord, holder, locked, predictor_token, ray_token, record_path
 from service.embedded.ports import accepts, free_ports
 from tests.service.embedded.test_keeper import record
 
@@ -33,12 +34,17 @@ def test_a_record_survives_the_disk_and_a_broken_one_is_none(tmp_path: Path) -> 
     assert ServiceRecord.read(tmp_path) is None
 
 
-def test_the_token_is_kept_and_only_its_owner_reads_it(tmp_path: Path) -> None:
-    path = ray_token(tmp_path)
+@pytest.mark.parametrize("token", [ray_token, predictor_token])
+def test_a_token_is_kept_and_only_its_owner_reads_it(tmp_path: Path, token: Callable[[Path], Path]) -> None:
+    path = token(tmp_path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert len(path.read_text()) == 64
     before = path.read_text()
-    assert ray_token(tmp_path).read_text() == before
+    assert token(tmp_path).read_text() == before
+
+
+def test_each_has_its_own_token(tmp_path: Path) -> None:
+    assert ray_token(tmp_path).read_text() != predictor_token(tmp_path).read_text()
 
 
 def test_a_preferred_port_that_is_taken_is_replaced() -> None:

@@ -1,0 +1,22 @@
+from pathlib import Path
+
+from service.embedded.components import Layout, all_components
+from service.embedded.home import locked, predictor_token
+
+
+def test_the_api_and_the_predictor_know_each_other_and_nobody_else_does(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        components = {part.name: part for part in all_components(Layout.choose(tmp_path, "id", str(tmp_path)))}
+    secret = predictor_token(tmp_path).read_text()
+    knowing = {name for name, part in components.items() if part.environment.get("SDCN_PREDICTOR_TOKEN") == secret}
+    assert knowing == {"api", "predictor"}
+    port = components["predictor"].environment["SDCN_PREDICTOR_PORT"]
+    assert components["api"].environment["SDCN_PREDICTOR_URL"] == f"http://127.0.0.1:{port}"
+
+
+def test_nobody_waits_for_the_predictor(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        components = all_components(Layout.choose(tmp_path, "id", str(tmp_path)))
+    assert components[-1].name == "predictor"
+    assert components[-1].answers()
+    assert all("predictor" not in part.needs for part in components)
