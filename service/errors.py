@@ -122,8 +122,8 @@ class PredictorRefused(ServiceError):
 
     title = "The images cannot be used"
 
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, status: int, detail: str, fields: tuple[FieldProblem, ...] = ()) -> None:
+        super().__init__(detail, fields)
         self.status = status  # type: ignore[misc]  # of this one answer, not of the class
 
 

@@ -9,8 +9,10 @@ from http import HTTPStatus
 
 import httpx
 import structlog
+from pydantic import ValidationError
 
-from service.errors import PredictorRefused, PredictorUnavailable
+from service.errors import FieldProblem, PredictorRefused, PredictorUnavailable
+from service.jobs.answers import Problem
 
 log = structlog.get_logger()
 
@@ -76,23 +78,24 @@ class Predictor:
 def _content(answer: httpx.Response) -> bytes:
     if answer.is_success:
         return answer.content
-    said = _detail(answer)
+    refusal = _refusal(answer)
     if answer.status_code in (401, 403):
         raise PredictorUnavailable(
             "the predictor does not know this service: SDCN_PREDICTOR_TOKEN must be the same for both"
         )
     if answer.is_client_error:
-        raise PredictorRefused(answer.status_code, said)
+        raise refusal
     if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
-        raise PredictorUnavailable(said)
-    log.error("predictor.failed", status=answer.status_code, detail=said)
+        raise PredictorUnavailable(refusal.detail)
+    log.error("predictor.failed", status=answer.status_code, detail=refusal.detail)
     raise PredictorUnavailable("the predictor failed on this request; its log says more")
 
 
-def _detail(answer: httpx.Response) -> str:
-    """What the predictor says of its refusal, from a problem document or any JSON with a sentence."""
+def _refusal(answer: httpx.Response) -> PredictorRefused:
+    """What the predictor says in its problem document, with the images at fault."""
     try:
-        said = answer.json()
-        return str(said.get("detail") or said["error"])[:2000]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return f"the predictor refuses the request (status {answer.status_code})"
+        problem = Problem.model_validate_json(answer.content)
+    except ValidationError:
+        return PredictorRefused(answer.status_code, f"the predictor refuses the request (status {answer.status_code})")
+    fields = tuple(FieldProblem(error.field, error.message) for error in problem.errors)
+    return PredictorRefused(answer.status_code, problem.detail, fields)

@@ -59,7 +59,7 @@ def predictor(app: FastAPI) -> Iterator[FakePredictor]:
     with FakePredictor() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        app.state.predictor = Predictor(server.url, "geheim", timeout_s=5)
+        app.state.predictor = Predictor(server.url, "geheim", timeout_s=120)
         yield server
         server.shutdown()
         thread.join()
@@ -162,12 +162,21 @@ def test_images_are_passed_on_and_the_answer_back(api: httpx.Client, predictor: 
 def test_what_the_predictor_refuses_is_told_in_its_words(
     api: httpx.Client, predictor: FakePredictor, model: str, status: int, detail: str, ours: int
 ) -> None:
-    predictor.status, predictor.answer = status, {"detail": detail}
+    predictor.status, predictor.answer = status, {"title": "no", "status": status, "detail": detail}
     answer = api.post(f"/v1/models/{model}/predict", files={"images": b"x"})
     assert (answer.status_code, answer.json()["detail"]) == (ours, detail)
 
 
-@pytest.mark.parametrize(("status", "said"), [(401, "SDCN_PREDICTOR_TOKEN"), (500, "its log says more")])
+def test_images_at_fault_are_named_by_their_place(api: httpx.Client, predictor: FakePredictor, model: str) -> None:
+    at_fault = [{"field": "images.0", "message": "no image"}]
+    predictor.status = 422
+    predictor.answer = {"title": "no", "status": 422, "detail": "no image", "errors": at_fault}
+    assert api.post(f"/v1/models/{model}/predict", files={"images": b"x"}).json()["errors"] == at_fault
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "SDCN_PREDICTOR_TOKEN"), (403, "SDCN_PREDICTOR_TOKEN"), (500, "its log says more")]
+)
 def test_a_predictor_that_fails_shows_nothing_of_its_inside(
     api: httpx.Client, predictor: FakePredictor, model: str, status: int, said: str
 ) -> None:
@@ -195,8 +204,8 @@ def test_only_images_in_a_form_are_passed_on(api: httpx.Client, predictor: FakeP
 def test_images_may_be_larger_than_other_bodies_but_not_without_end(
     api: httpx.Client, predictor: FakePredictor, model: str
 ) -> None:
-    two_megabytes = api.post(f"/v1/models/{model}/predict", files={"images": b"x" * 2_000_000})
-    assert two_megabytes.status_code == 200
+    over_a_megabyte = api.post(f"/v1/models/{model}/predict", files={"images": b"x" * 1_100_000})
+    assert over_a_megabyte.status_code == 200
     headers = {"Content-Type": "multipart/form-data; boundary=b", "Content-Length": str(65 * 2**20)}
     too_much = api.post(f"/v1/models/{model}/predict", content=b"x", headers=headers)
     assert too_much.status_code == 413
