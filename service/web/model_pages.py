@@ -5,7 +5,7 @@ import json
 from typing import Annotated, Any
 
 import httpx
-from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 from starlette.responses import Response
@@ -15,6 +15,7 @@ from service.api.dependencies import NO_PARAMETERS, ModelsDep, Parameters, Predi
 from service.api.models import ModelId, find_model
 from service.api.study_schemas import describe_model
 from service.errors import PredictorRefused, PredictorUnavailable, ServiceError
+from service.jobs.answers import ModelRead
 from service.predictor import Predictor
 from service.web.found_boxes import FoundBoxes, read_boxes
 from service.web.rendering import RenderDep
@@ -55,14 +56,20 @@ def show_models(
 
 @router.get("/models/{model_id:path}", dependencies=[NO_PARAMETERS])
 def show_model(
-    model_id: ModelId, models: ModelsDep, registry: RegistryDep, predictor: PredictorDep, render: RenderDep
+    request: Request,
+    model_id: ModelId,
+    models: ModelsDep,
+    registry: RegistryDep,
+    predictor: PredictorDep,
+    render: RenderDep,
 ) -> Response:
     model = describe_model(find_model(model_id, models, registry), registry.look())
-    return render("model.html", **_context(model, predictor, least_score=DEFAULT_LEAST_SCORE))
+    return render("model.html", **_context(request, model, predictor, DEFAULT_LEAST_SCORE))
 
 
 @router.post("/models/{model_id:path}/predict", dependencies=[NO_PARAMETERS, SAME_SITE])
 async def try_model(
+    request: Request,
     model_id: ModelId,
     image: Annotated[UploadFile, File()],
     models: ModelsDep,
@@ -77,18 +84,24 @@ async def try_model(
     content = await image.read(MAX_SHOWN_BYTES + 1)
     media_type = next((kind for start, kind in SHOWN_TYPES.items() if content.startswith(start)), None)
     if not content:
-        return render("model.html", 422, **_context(shown, predictor, least_score, problem="choose an image first"))
+        return render(
+            "model.html", 422, **_context(request, shown, predictor, least_score, problem="choose an image first")
+        )
     if media_type is None or len(content) > MAX_SHOWN_BYTES:
         problem = f"choose a JPEG or PNG file of at most {MAX_SHOWN_BYTES // 1024**2} MiB"
-        return render("model.html", 422, **_context(shown, predictor, least_score, problem=problem))
+        return render("model.html", 422, **_context(request, shown, predictor, least_score, problem=problem))
     try:
         found = await _boxes(predictor, model.model_id, content, media_type)
     except (PredictorRefused, PredictorUnavailable) as error:
-        return render("model.html", error.status, **_context(shown, predictor, least_score, problem=error.detail))
+        return render(
+            "model.html", error.status, **_context(request, shown, predictor, least_score, problem=error.detail)
+        )
     kept = found.above(least_score)
     source = f"data:{media_type};base64,{base64.b64encode(content).decode()}"
     name = (image.filename or "the image")[:100]
-    return render("model.html", **_context(shown, predictor, least_score, found=kept, source=source, image_name=name))
+    return render(
+        "model.html", **_context(request, shown, predictor, least_score, found=kept, source=source, image_name=name)
+    )
 
 
 async def _boxes(predictor: Predictor, model_id: str, content: bytes, media_type: str) -> FoundBoxes:
@@ -105,7 +118,8 @@ async def _once(body: bytes) -> Any:  # noqa: ANN401 - an asynchronous generator
 
 
 def _context(
-    model: Any,  # noqa: ANN401 - as the API describes it
+    request: Request,
+    model: ModelRead,
     predictor: Predictor,
     least_score: float,
     *,
@@ -116,6 +130,7 @@ def _context(
 ) -> dict[str, Any]:
     return {
         "model": model,
+        "address": str(request.base_url).rstrip("/"),
         "can_predict": predictor.url is not None,
         "least_score": least_score,
         "problem": problem,

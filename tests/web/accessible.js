@@ -41,10 +41,11 @@
     }
     return [255, 255, 255];
   };
+  // names of boxes stand on a photograph, with an edge of their own around them
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const node = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !shown(node) || node.closest(".hidden, noscript, script, progress, option")) continue;
+    if (!walker.currentNode.data.trim() || !shown(node) || node.closest(".hidden, noscript, script, progress, option, .box-name")) continue;
     const inside = node.closest("svg") ? getComputedStyle(node).fill : getComputedStyle(node).color;
     const [one, other] = [luminance(parse(inside)), luminance(ground(node))];
     const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);

@@ -11,7 +11,6 @@ from service.app import create_app
 from service.queue.migrations import upgrade
 from service.queue.repository import JobQueue
 from service.settings import ServiceSettings
-from service.web import mount
 from tests.service.in_process import serving
 from tests.web.examples import Examples
 
@@ -41,14 +40,7 @@ def settings(tmp_path: Path, sqlite_template: Path) -> ServiceSettings:
 
 @pytest.fixture
 def app(settings: ServiceSettings) -> FastAPI:
-    return make_app(settings)
-
-
-def make_app(settings: ServiceSettings) -> FastAPI:
-    app = create_app(settings)
-    if not any(getattr(route, "path", None) == "/submit" for route in app.routes):
-        mount(app)
-    return app
+    return create_app(settings)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Pictures as a study leaves them, of scenes drawn here; their boxes are made up."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -16,11 +17,23 @@ Box = tuple[float, float, float, float]
 
 
 def scene(seed: int) -> Scene:
-    return draw_scene(np.random.default_rng(seed), layout=SceneLayout.PARTS, side_px=TILE_PX, wanted_class=seed % 6)
+    drawn = draw_scene(np.random.default_rng(seed), layout=SceneLayout.PARTS, side_px=TILE_PX, wanted_class=seed % 6)
+    return replace(drawn, pixels=cv2.medianBlur(drawn.pixels, 5))  # without noise, that pictures of pages stay small
 
 
 def write_photo(path: Path, seed: int = 3) -> Path:
     cv2.imwrite(str(path), scene(seed).pixels[:, :, ::-1])
+    return path
+
+
+def write_turned_photo(path: Path, *, height_px: int) -> Path:
+    """A JPEG file, black on the left and white on the right, whose EXIF data ask to be turned by 90 degrees."""
+    pixels = np.zeros((height_px, TILE_PX, 3), np.uint8)
+    pixels[:, TILE_PX // 2 :] = 255
+    encoded = cv2.imencode(".jpg", pixels)[1].tobytes()
+    tiff = b"MM\0*\0\0\0\x08" + b"\0\x01" + b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0" + b"\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    path.write_bytes(encoded[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + encoded[2:])
     return path
 
 

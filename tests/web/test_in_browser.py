@@ -2,8 +2,11 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from playwright.sync_api import Browser, expect
@@ -11,9 +14,9 @@ from playwright.sync_api import Browser, expect
 from service.queue.records import Settlement
 from tests.service.server import listening
 from tests.web.browser import ACCESSIBLE, Watched, chromium, watch
-from tests.web.example_pictures import write_photo
+from tests.web.example_pictures import write_turned_photo
 from tests.web.examples import Examples, course
-from tests.web.predictors import attach_predictor
+from tests.web.predictors import FOUND, attach_predictor
 from workers.spool import EventSpool
 
 PHONE = {"width": 360, "height": 740}
@@ -238,16 +241,30 @@ def test_without_script_jobs_are_submitted_and_pages_reloaded(browser: Browser, 
 def test_boxes_lie_over_the_image_at_any_width(
     app: FastAPI, watched: Watched, examples: Examples, tmp_path: Path
 ) -> None:
-    attach_predictor(app)
+    attach_predictor(app, prediction=replace(FOUND, height=90))
     watched.page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     watched.goto(f"/models/{examples.trained().job_id}")
-    watched.page.locator("#image").set_input_files(write_photo(tmp_path / "photo.png"))
+    watched.page.locator("#image").set_input_files(write_turned_photo(tmp_path / "photo.jpg", height_px=90))
     watched.page.get_by_role("button", name="Find objects").click()
     image = watched.page.locator(".photo img").bounding_box()
     box = watched.page.locator(".photo rect.box").last.bounding_box()
     assert image is not None
     assert box is not None
-    factor = image["width"] / 150
-    assert box["x"] - image["x"] == pytest.approx(20 * factor, abs=3)
-    assert box["y"] - image["y"] == pytest.approx(30 * factor, abs=3)
+    # boxes count stored pixels: the picture lies as it is stored, although its EXIF data ask for a quarter turn
+    assert image["width"] / image["height"] == pytest.approx(150 / 90, rel=0.02)
+    assert box["x"] - image["x"] == pytest.approx(20 / 150 * image["width"], abs=2)
+    assert box["y"] - image["y"] == pytest.approx(30 / 90 * image["height"], abs=2)
     assert watched.page.evaluate(ACCESSIBLE) == []
+
+
+def test_a_picture_is_shown_as_it_is_stored(app: FastAPI, watched: Watched, examples: Examples, tmp_path: Path) -> None:
+    attach_predictor(app, prediction=replace(FOUND, height=90))
+    watched.goto(f"/models/{examples.trained().job_id}")
+    watched.page.locator("#image").set_input_files(write_turned_photo(tmp_path / "photo.jpg", height_px=90))
+    watched.page.get_by_role("button", name="Find objects").click()
+    picture = watched.page.locator(".photo img")
+    expect(picture).to_be_visible()
+    shown = watched.page.screenshot(path=None, clip=picture.bounding_box())  # type: ignore[arg-type]
+    pixels = cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels[:, : pixels.shape[1] // 4].mean() < 60  # the stored picture is black on its left
+    assert pixels[:, -pixels.shape[1] // 4 :].mean() > 150
