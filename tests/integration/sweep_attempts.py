@@ -1,5 +1,6 @@
 """A sweep in a folder of its own, attempted by the real child process, which may be killed."""
 
+import math
 import os
 import time
 from collections import Counter
@@ -101,19 +102,25 @@ class SweepAttempts:
     def found(self) -> dict[str, RunFound]:
         return {folder.path.name: found for folder in self.runs() if (found := folder.read_found()) is not None}
 
+    def latest(self) -> list[AttemptFolder]:
+        """What the trials have of the latest attempt."""
+        return [AttemptFolder(path) for path in self.job.path.glob(f"runs/trial-*/attempt-{self.number}")]
+
     @property
     def is_training(self) -> bool:
         """Whether a trial has reported a step to the latest attempt."""
-        spools = self.job.path.glob(f"runs/trial-*/attempt-{self.number}/events.jsonl")
-        return any(isinstance(event, MetricsEvent) for spool in spools for event in events_of(spool))
+        return any(training_steps(attempt) for attempt in self.latest())
+
+    @property
+    def first_step(self) -> int:
+        """At which trials begin, after the stages that they share."""
+        schedule = self.spec.resolved_experiment.schedule
+        return schedule.backbone.steps + schedule.classifier.steps
 
     def steps_reported(self) -> dict[str, list[list[int]]]:
         """Of each run: the global steps that each attempt reported while it trained, attempt by attempt."""
         return {
-            folder.path.name: [
-                [e.global_step for e in events_of(a.events) if isinstance(e, MetricsEvent) and is_training(e)]
-                for a in attempts_in(folder.path)
-            ]
+            folder.path.name: [training_steps(attempt) for attempt in attempts_in(folder.path)]
             for folder in self.runs()
         }
 
@@ -125,9 +132,23 @@ class SweepAttempts:
             for name, attempts in self.steps_reported().items()
         }
 
+    def trained_after_the_end(self) -> list[str]:
+        """Runs that have reported a step after their found.json was written."""
+        late = []
+        for folder in self.runs():
+            ended_ms = folder.found.stat().st_mtime * 1000 if folder.found.exists() else math.inf
+            if any(event.time_ms > ended_ms for a in attempts_in(folder.path) for event in training_events(a)):
+                late.append(folder.path.name)
+        return late
 
-def is_training(event: MetricsEvent) -> bool:
-    return "time/step_s" in event.values
+
+def training_steps(attempt: AttemptFolder) -> list[int]:
+    """The global steps that the attempt reported while it trained."""
+    return [event.global_step for event in training_events(attempt)]
+
+
+def training_events(attempt: AttemptFolder) -> list[MetricsEvent]:
+    return [e for e in events_of(attempt.events) if isinstance(e, MetricsEvent) and "time/step_s" in e.values]
 
 
 def events_of(spool: Path) -> list[Event]:

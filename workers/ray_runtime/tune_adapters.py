@@ -30,12 +30,20 @@ STEP = "global_step"
 VALUE = "value"
 """in a trial's reports: the metric by which trials are stopped early"""
 
+FAILED = "ERROR"
+"""Tune's status of a trial that ended with an error"""
+
 
 class Desk(Protocol):
     """Who keeps a sweep's trials. Called on the driver's main thread only."""
 
     def next_run(self) -> RunOrder | None:
         """The run that is to be trained next, written down; None: none now."""
+        ...
+
+    @property
+    def at_work(self) -> tuple[str, ...]:
+        """The names of the runs that were handed out and have not ended."""
         ...
 
     def is_over(self) -> bool:
@@ -52,13 +60,19 @@ class Desk(Protocol):
 
 
 class DeskSearcher(Searcher):
-    """Asks the desk for runs."""
+    """Asks the desk for runs, while fewer than `concurrent` are at work.
 
-    def __init__(self, desk: Desk) -> None:
+    Tune's own limit is not told of every trial that ends with an error, and would wait for it for ever.
+    """
+
+    def __init__(self, desk: Desk, concurrent: int) -> None:
         super().__init__()
         self._desk = desk
+        self._concurrent = concurrent
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if len(self._desk.at_work) >= self._concurrent:
+            return None
         order = self._desk.next_run()
         if order is not None:
             return {RUN: order.name, ORDER: order.model_dump_json()}
@@ -88,14 +102,19 @@ class DeskCallback(Callback):
         self._desk = desk
         self._tick = tick
         self._kills = oom_kills() or 0
+        self._ended_trials: set[str] = set()
         self.broken: Exception | None = None
         """what went wrong at the desk itself, which Tune would take for a failure of the trial"""
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:  # noqa: ANN401
+        for trial in trials:
+            # One whose process could not be taken over from the trial before it ends without any other call.
+            if trial.status == FAILED and trial.trial_id not in self._ended_trials:
+                self.on_trial_error(iteration, trials, trial)
         self._tick()
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
-        self._ended(trial.config[RUN], None)
+        self._ended(trial, None)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ANN401
         error = translated(_error_of(trial))
@@ -103,11 +122,12 @@ class DeskCallback(Callback):
         if isinstance(error, TrainingProcessLost) and kills > self._kills:
             error = OutOfMemory(KILLED_FOR_MEMORY)
         self._kills = kills
-        self._ended(trial.config[RUN], error)
+        self._ended(trial, error)
 
-    def _ended(self, run: str, error: BaseException | None) -> None:
+    def _ended(self, trial: Any, error: BaseException | None) -> None:  # noqa: ANN401
+        self._ended_trials.add(trial.trial_id)
         try:
-            self._desk.ended(run, error)
+            self._desk.ended(trial.config[RUN], error)
         except Exception as broken:
             self.broken = self.broken or broken
             raise

@@ -48,16 +48,15 @@ def run_trials(
         OSError: the desk could not write.
         TuneError: Tune itself failed.
     """
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT, TUNE_MAX_PENDING_TRIALS_PG=str(concurrent))
     logging.getLogger("ray.tune").setLevel(logging.ERROR)  # it warns that results it was told not to write are missing
     callback = DeskCallback(desk, tick)
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=DeskSearcher(desk),
+            search_alg=DeskSearcher(desk, concurrent),
             scheduler=DeskScheduler(desk),
             num_samples=most,
-            max_concurrent_trials=concurrent,
             trial_name_creator=_name_of,
             trial_dirname_creator=_name_of,
             reuse_actors=reuse_processes,

@@ -1,6 +1,7 @@
 """A trial of a sweep on Tune: one run of a study in a Tune actor."""
 
 import logging
+import os
 from typing import Any
 
 from ray import tune
@@ -16,6 +17,10 @@ from workers.training.order import RunOrder
 DRIVER = {"memory": 1.0}
 """of a trial with several workers, in bytes: Tune wants a trial to hold something, and a CPU, even a hundredth of one,
 could be what the trial's own workers wait for"""
+
+UNWIND_TIMEOUT_S = 60
+"""within which a training that was stopped early must leave its process to the next trial; Tune's 2 s are few on a busy
+machine"""
 
 
 def trainable(share: Share, metric: str | None) -> Any:  # noqa: ANN401 - a function with Tune's resources
@@ -40,6 +45,7 @@ def _train(order: RunOrder, metric: str | None) -> None:
             tune.report({STEP: training.global_step, VALUE: value})  # waits for the verdict; a stop ends the process
         return False
 
+    os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(UNWIND_TIMEOUT_S)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         found = run_study_run(order, on_report=None if metric is None else report)

@@ -10,6 +10,7 @@ from ray.exceptions import RayActorError
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from sdcn_core.config.presets import preset
 from sdcn_core.errors import TrainingDiverged
 from workers.errors import OutOfMemory, TrainingProcessLost
 from workers.ray_runtime import tune_adapters
@@ -26,12 +27,13 @@ from workers.training.order import RunOrder
 
 class Desk:
     def __init__(self) -> None:
+        self.at_work: tuple[str, ...] = ()
         self.over = False
         self.verdict = True
         self.heard: list[tuple[Any, ...]] = []
 
     def next_run(self) -> RunOrder | None:
-        return None
+        return None if self.over else ORDER
 
     def is_over(self) -> bool:
         return self.over
@@ -44,11 +46,29 @@ class Desk:
         self.heard.append((run, error))
 
 
+ORDER = RunOrder(
+    name="trial-000",
+    variant="trial-000",
+    seed=0,
+    overrides={},
+    experiment=preset("tiny"),
+    run_path=Path(),
+    attempt=1,
+    stop=Path("stop"),
+    home=Path(),
+    data_root=Path(),
+    weights_root=Path(),
+    cpus=1,
+    checkpoints_to_keep=1,
+)
+
+
 def trial(error: BaseException | None = None, folder: Path = Path()) -> SimpleNamespace:
     path = folder / "error.pkl"
     if error is not None:
         path.write_bytes(cloudpickle.dumps(error))
-    return SimpleNamespace(config={RUN: "trial-000"}, pickled_error_file=str(path))
+    status = "ERROR" if error is not None else "RUNNING"
+    return SimpleNamespace(config={RUN: "trial-000"}, trial_id="id", status=status, pickled_error_file=str(path))
 
 
 def told(desk: Desk, failed: SimpleNamespace) -> BaseException:
@@ -58,12 +78,32 @@ def told(desk: Desk, failed: SimpleNamespace) -> BaseException:
     return error
 
 
-def test_a_desk_without_a_run_is_asked_again_until_it_is_over() -> None:
+def test_a_run_is_handed_out_where_fewer_are_at_work_than_may_be() -> None:
     desk = Desk()
-    searcher = DeskSearcher(desk)
+    searcher = DeskSearcher(desk, 2)
+    desk.at_work = ("a",)
+    suggested = searcher.suggest("id")
+    assert isinstance(suggested, dict)
+    assert RunOrder.model_validate_json(suggested[tune_adapters.ORDER]) == ORDER
+    desk.at_work = ("a", "b")
     assert searcher.suggest("id") is None
+
+
+def test_the_search_is_finished_when_the_desk_is_over() -> None:
+    desk = Desk()
     desk.over = True
-    assert searcher.suggest("id") == Searcher.FINISHED
+    assert DeskSearcher(desk, 2).suggest("id") == Searcher.FINISHED
+
+
+def test_a_trial_that_fails_without_a_call_is_told_once(tmp_path: Path) -> None:
+    desk = Desk()
+    ticks: list[None] = []
+    callback = DeskCallback(desk, lambda: ticks.append(None))
+    failed = trial(TrainingDiverged("no"), tmp_path)
+    for _ in range(3):
+        callback.on_step_end(0, [failed, trial(None, tmp_path)])
+    assert len(desk.heard) == 1
+    assert len(ticks) == 3
 
 
 def test_a_report_without_the_metric_is_not_judged() -> None:
