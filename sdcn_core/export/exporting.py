@@ -12,7 +12,7 @@ from torch import Tensor
 from sdcn_core.errors import SdcnError
 from sdcn_core.export.card import CARD_FILE, ONNX_FILE, RUN_ONNX, RUN_PROGRAM, TORCH_FILE, CheckedFile, ModelCard
 from sdcn_core.export.detector import Detector
-from sdcn_core.export.onnx_model import export_onnx, run_onnx
+from sdcn_core.export.onnx_model import check_installed, export_onnx, run_onnx
 from sdcn_core.export.probe import probe_input
 from sdcn_core.export.torch_program import run_program, save_program, trace
 from sdcn_core.models.saved import SavedModel, load_model
@@ -43,6 +43,7 @@ def export_model(model_path: Path, folder: Path) -> dict[str, Path]:
         BadInput: onnx, onnxscript or onnxruntime is not installed, or the weights are too large for an ONNX file.
         ExportFailed: a file does not score as the model does.
     """
+    check_installed()
     saved = load_model(model_path)
     folder.mkdir(parents=True, exist_ok=True)
     card = ModelCard.of(saved)

@@ -25,6 +25,16 @@ MAX_BYTES = 2**31 - 2**20
 """of one protobuf message, less room for the graph"""
 
 
+def check_installed() -> None:
+    """See that all packages are there, before work is done that would be lost.
+
+    Raises:
+        BadInput: one is not; the message says what to install.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        _package(name)
+
+
 def export_onnx(program: ExportedProgram, path: Path, *, properties: Mapping[str, str]) -> None:
     """Translate the program, check it by onnx's own checker, and write it.
 

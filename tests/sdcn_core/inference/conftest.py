@@ -11,7 +11,9 @@ from tests.sdcn_core.export.saved_models import experiment_of, write_model
 @pytest.fixture(scope="session")
 def predictor(tmp_path_factory: pytest.TempPathFactory) -> Predictor:
     """Two scales and mirror images, made-up weights."""
-    experiment = experiment_of().with_overrides({"evaluation.test_scales_px": [64, 96], "evaluation.flip": True, "evaluation.boxes_per_image_cap": 1})
+    experiment = experiment_of().with_overrides(
+        {"evaluation.test_scales_px": [64, 96], "evaluation.flip": True, "evaluation.boxes_per_image_cap": 1}
+    )
     return Predictor.load(write_model(tmp_path_factory.mktemp("model") / "model.pt", experiment))
 
 

@@ -104,6 +104,14 @@ def test_other_settings_start_anew(predictor: Predictor, folder: Path, tmp_path:
     outcome, told = predicted(predictor, folder, tmp_path / "out", max_boxes=1)
     assert told[0] == (0, 5)
     assert outcome.boxes == outcome.images == 3
+    lines = (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()
+    assert [json.loads(line).get("file") for line in lines[1:]] == [
+        "a.jpg",
+        "b/z.jpeg",
+        "broken.jpg",
+        "c.PNG",
+        "empty.png",
+    ]
 
 
 def test_an_image_that_vanished_after_its_prediction_is_left_out_of_the_page(

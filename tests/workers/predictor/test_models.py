@@ -111,6 +111,22 @@ def test_many_threads_never_have_one_model_at_once(runs: Path) -> None:
     assert len(shelf.in_memory) == 1
 
 
+def test_a_model_that_is_dropped_while_somebody_waits_for_it_is_loaded_again(runs: Path) -> None:
+    shelf = shelf_of(runs)
+    use(shelf, "a")
+
+    class DroppedMeanwhile:
+        def acquire(self, *, timeout: float) -> bool:
+            del shelf._places["a"]
+            return True
+
+        def release(self) -> None: ...
+
+    shelf._places["a"].in_use = DroppedMeanwhile()  # type: ignore[assignment]
+    use(shelf, "a")
+    assert shelf.in_memory == ("a",)
+
+
 def test_a_model_whose_file_was_replaced_is_loaded_anew(runs: Path) -> None:
     shelf = shelf_of(runs)
     (before,) = use(shelf, "a")

@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import cv2
 import httpx
 import numpy as np
 import pytest
 
 from sdcn_core.inference.predictor import Predictor
+from service.predictor import Predictor as ApiSide
+from service.web.found_boxes import read_boxes
 from tests.workers.predictor.conftest import JOB, ROOT, STUDY_RUN, predictor_process
 
 Files = list[tuple[str, tuple[str, bytes, str]]]
@@ -58,6 +62,22 @@ def test_a_run_of_a_study_predicts_too_and_says_which_file_it_is(client: httpx.C
     assert run["model"] == STUDY_RUN
     assert run["model_sha256"] == whole["model_sha256"]
     assert run["images"][0]["boxes"] == whole["images"][0]["boxes"] == whole["images"][1]["boxes"]
+
+
+def test_the_api_passes_requests_on_and_its_page_reads_the_answer(client: httpx.Client, png: bytes) -> None:
+    api = ApiSide(str(client.base_url), "secret", timeout_s=60)
+    form = httpx.Request("POST", "http://form", files=files(png))
+    body, kind = form.read(), form.headers["content-type"]
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield body
+
+    async def ask() -> bytes:
+        return await api.predict(STUDY_RUN, pieces(), content_type=kind)
+
+    boxes = read_boxes(json.loads(anyio.run(ask)))
+    assert (boxes.width, boxes.height) == (80, 64)
+    assert boxes.seconds is not None
 
 
 def test_the_process_says_that_it_lives_without_a_token(client: httpx.Client) -> None:
