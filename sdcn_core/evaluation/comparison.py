@@ -120,10 +120,10 @@ def _columns(
     titles = list(loaded)
     colours = {titles[0]: FIRST_COLOUR, titles[-1]: LAST_COLOUR}
     columns = [
-        Column(f"{title}: detections", [boxes[title][index] for index in chosen], colours.get(title))
-        for title in titles
+        Column(title, [boxes[title][index] for index in chosen], colours.get(title), "detections") for title in titles
     ]
     for title, found in loaded.items():
         if found.maps:
-            columns.append(Column(f"{title}: segmentation", [found.maps.get(image_id) for image_id in image_ids]))
+            grids = [found.maps.get(image_id) for image_id in image_ids]
+            columns.append(Column(title, grids, subtitle="segmentation"))
     return columns

@@ -44,6 +44,8 @@ class Column:
     """one an image: detections, all of which are drawn; or a segmentation map (h, w) with background C; or nothing"""
     colour: Colour | None = None
     """of the boxes; None: each in the colour of its class"""
+    subtitle: str = ""
+    """second line over the column"""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def comparison_page(
     for section in sections or [Section("", len(rows))]:
         if section.count:
             parts += [_line(width, section.heading, _HEADING_PX, weight=700)] if section.heading else []
-            parts += [_titles(width, ["ground truth", *(column.title for column in columns)]), *rows[: section.count]]
+            parts += [_titles(width, columns), *rows[: section.count]]
             rows = rows[section.count :]
     write_picture(np.concatenate(parts), path)
 
@@ -179,17 +181,26 @@ def _how_to_read(with_maps: bool, with_masks: bool) -> list[str]:
     return lines
 
 
-def _titles(width: int, titles: Sequence[str]) -> Image:
-    line = _paper(round(1.8 * _TEXT_PX), width)
-    for k, title in enumerate(titles):
-        draw_text(line, shorten(title, _TEXT_PX, TILE_PX), _left(k), _TEXT_PX + 2, _TEXT_PX, INK, weight=600)
-    return line
+def _titles(width: int, columns: Sequence[Column]) -> Image:
+    line_px = round(1.4 * _TEXT_PX)
+    lines = 2 if any(column.subtitle for column in columns) else 1
+    page = _paper(lines * line_px + _GAP_PX, width)
+    for k, (title, subtitle) in enumerate([("ground truth", ""), *((c.title, c.subtitle) for c in columns)]):
+        draw_text(page, shorten(title, _TEXT_PX, TILE_PX, weight=600), _left(k), _TEXT_PX, _TEXT_PX, INK, weight=600)
+        draw_text(page, shorten(subtitle, _TEXT_PX, TILE_PX), _left(k), line_px + _TEXT_PX, _TEXT_PX, INK)
+    return page
 
 
 def _line(width: int, text: str, size_px: int, *, weight: int = 400) -> Image:
     line = _paper(round(1.6 * size_px), width)
     draw_text(
-        line, shorten(text, size_px, width - 2 * _MARGIN_PX), _MARGIN_PX, size_px + 2, size_px, INK, weight=weight
+        line,
+        shorten(text, size_px, width - 2 * _MARGIN_PX, weight=weight),
+        _MARGIN_PX,
+        size_px + 2,
+        size_px,
+        INK,
+        weight=weight,
     )
     return line
 

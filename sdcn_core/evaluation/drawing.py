@@ -60,11 +60,11 @@ def draw_text(
     cv2.putText(image, text, (x, baseline), colour, _font(), size_px, weight, cv2.PUT_TEXT_ALIGN_LEFT, (0, 1 << 20))
 
 
-def shorten(text: str, size_px: int, limit_px: int) -> str:
+def shorten(text: str, size_px: int, limit_px: int, *, weight: int = 400) -> str:
     """The text, or as much of its beginning as fits, with an ellipsis."""
-    if text_width(text, size_px) <= limit_px:
+    if text_width(text, size_px, weight=weight) <= limit_px:
         return text
-    while text and text_width(text + "…", size_px) > limit_px:
+    while text and text_width(text + "…", size_px, weight=weight) > limit_px:
         text = text[:-1]
     return text.rstrip() + "…"
 
