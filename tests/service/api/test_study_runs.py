@@ -59,6 +59,18 @@ def test_between_two_attempts_a_run_waits(api: httpx.Client, jobs: JobQueue, stu
     assert states(api, study)["oicr-seed0"] == "waiting"
 
 
+def test_a_run_of_an_earlier_attempt_waits_until_this_one_takes_it_up(
+    api: httpx.Client, jobs: JobQueue, study: str, tmp_path: Path
+) -> None:
+    claim = start(jobs)
+    begin_run(tmp_path, study, "oicr-seed0")
+    jobs.settle(claim, Settlement.released("the worker is shut down"))
+    start(jobs)
+    assert states(api, study)["oicr-seed0"] == "waiting"
+    begin_run(tmp_path, study, "oicr-seed0", attempt=2)
+    assert states(api, study)["oicr-seed0"] == "running"
+
+
 def test_a_trial_that_nobody_planned_is_known_by_its_folder(api: httpx.Client, jobs: JobQueue, tmp_path: Path) -> None:
     space = {"objective.tau_0": {"kind": "uniform", "low": 0.1, "high": 0.9}}
     sweep = {"kind": "sweep", "preset": "tiny", "space": space, "search": {"kind": "random", "num_trials": 2}}
