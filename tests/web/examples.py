@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
 from sdcn_core.data.scene_classes import SCENE_CLASSES
 from service.jobs.progress import JobProgress
@@ -50,6 +50,13 @@ class Examples:
     def queue_spec(self) -> JobSpec:
         """A small job, for what the others do not show."""
         return TrainSpec(preset="tiny").resolve()
+
+    def settled(self, spec: JobSpec, results: BaseModel) -> Job:
+        """A job that has succeeded with these results."""
+        claim = self.claimed(spec)
+        self.queue.start(claim)
+        self.queue.settle(claim, Settlement.succeeded(results.model_dump(mode="json")))
+        return self.queue.get(claim.job_id)
 
     def cancelled(self) -> Job:
         job = self.waiting(name="not-wanted")
