@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo up down test check lint format clean
+.PHONY: help demo up down test check lint format pictures clean
 .DEFAULT_GOAL := help
 
 help: ## what can be typed
@@ -45,6 +45,9 @@ lint: $(STAMP) ## format, style, spelling, types and layers, without the tests
 format: $(STAMP) ## let ruff write what it can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+pictures: $(STAMP) ## take the pictures of the pages in docs again; needs Chromium
+	@$(BIN)/python -m tests.web.take_pictures
 
 clean: ## remove what the project made, but .venv
 	@rm -rf .sdcn .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -15,7 +15,13 @@ log = structlog.get_logger()
 
 SESSION_KILL_TIMEOUT_S = 20.0
 
-SECRETS = ("SDCN_DATABASE_URL", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+SECRETS = (
+    "SDCN_DATABASE_URL",
+    "SDCN_PREDICTOR_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
 """what a child, which speaks to neither the queue nor MLflow, is not told"""
 
 

@@ -21,19 +21,29 @@ SEED = 0
 
 
 def search_file(path: Path, *, mode: str, max_side_px: int | None, min_side_px: int, limit: int) -> Boxes:
-    """Boxes (N, 4) float32 xyxy px, half-open, of the image in the file, best first; N may be 0.
-
-    Args:
-        path: a JPEG or PNG.
-        mode: "fast" or "quality".
-        max_side_px: the search runs on the image shrunk to this longest side; None: as it is.
-        min_side_px: boxes with a shorter side, in the image itself, are dropped.
-        limit: at most this many are kept, the first in the search's own ranking.
+    """`search_image` on a JPEG or PNG file.
 
     Raises:
         DatasetError: the image cannot be read; the message names the file.
     """
     image = decode_image(read_image_bytes(path), path)
+    return search_image(image, mode=mode, max_side_px=max_side_px, min_side_px=min_side_px, limit=limit)
+
+
+def search_image(
+    image: NDArray[np.uint8], *, mode: str, max_side_px: int | None, min_side_px: int, limit: int
+) -> Boxes:
+    """Boxes (N, 4) float32 xyxy px, half-open, of the image, best first; N may be 0.
+
+    Not for two threads at once: the search seeds and draws from C's rand(), which a process has once.
+
+    Args:
+        image: (H, W, 3) RGB.
+        mode: "fast" or "quality".
+        max_side_px: the search runs on the image shrunk to this longest side; None: as it is.
+        min_side_px: boxes with a shorter side, in the image itself, are dropped.
+        limit: at most this many are kept, the first in the search's own ranking.
+    """
     height, width = image.shape[:2]
     shrunk = image
     if max_side_px is not None and max(height, width) > max_side_px:

@@ -1,18 +1,15 @@
 """Selective Search on one image that need not be a file."""
 
-import tempfile
 import threading
-from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from sdcn_core.config.data import ProposalConfig
-from sdcn_core.data.selective_search import search_file
+from sdcn_core.data.selective_search import search_image
 
-# The search seeds and draws from C's rand(), which all threads share: two at once would rank at random.
 _one_at_a_time = threading.Lock()
+"""the search draws from C's rand(), which all threads share: two at once would rank at random"""
 
 
 def propose(image: NDArray[np.uint8], config: ProposalConfig, *, max_side_px: int) -> NDArray[np.float32]:
@@ -25,15 +22,7 @@ def propose(image: NDArray[np.uint8], config: ProposalConfig, *, max_side_px: in
             memory with the pixels, and the network sees no more of them. Boxes are those of `image` all the same.
     """
     side = max_side_px if config.max_image_side_px is None else min(config.max_image_side_px, max_side_px)
-    _, encoded = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    with tempfile.NamedTemporaryFile(prefix="sdcn-", suffix=".png") as file:  # the search reads files
-        file.write(encoded.tobytes())
-        file.flush()
-        with _one_at_a_time:
-            return search_file(
-                Path(file.name),
-                mode=config.mode,
-                max_side_px=side,
-                min_side_px=config.min_side_px,
-                limit=config.limit,
-            )
+    with _one_at_a_time:
+        return search_image(
+            image, mode=config.mode, max_side_px=side, min_side_px=config.min_side_px, limit=config.limit
+        )

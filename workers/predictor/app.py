@@ -20,8 +20,9 @@ from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems, problems
 from service.api.middleware import RequestScope
 from service.api.problems import handle_problems, problem_response
+from service.jobs.answers import PredictionsRead
 from service.jobs.inference_specs import ModelId, PredictSpec
-from workers.predictor.answers import PredictionsRead, PredictorAlive
+from workers.predictor.answers import PredictorAlive
 from workers.predictor.models import ModelShelf
 from workers.predictor.predicting import ImagePredictor, UploadedImage, Wishes
 from workers.predictor.settings import PredictorSettings

@@ -14,11 +14,11 @@ import structlog
 from sdcn_core.errors import SdcnError
 from sdcn_core.inference.predictor import Predictor
 from service.errors import ModelNotFound
+from service.models import MODEL_FILE
 from workers.predictor.errors import ModelUnusable, PredictorBusy
 
 log = structlog.get_logger()
 
-MODEL_FILE = "model.pt"
 
 _Stamp = tuple[int, int, int]
 """inode, size and time of change of a file: another one is another model"""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sdcn_core.data.images import decode_image
 from sdcn_core.errors import DatasetError, SdcnError
 from service.errors import FieldProblem
-from workers.predictor.answers import ImageRead, PredictionsRead
+from service.jobs.answers import ImageRead, PredictionsRead
 from workers.predictor.errors import ImagesRefused, ModelUnusable, PredictorBusy
 from workers.predictor.models import ModelShelf
 from workers.predictor.settings import PredictorSettings
@@ -90,7 +90,7 @@ class ImagePredictor:
                     )
                 except SdcnError as error:
                     raise ModelUnusable(f"model {wishes.model_id}, image {image.file}: {error}") from error
-                found.append(ImageRead.of(image.file, prediction))
+                found.append(ImageRead.model_validate({"file": image.file, **prediction.to_json()}))
             log.info(
                 "predictor.predicted",
                 model=wishes.model_id,
