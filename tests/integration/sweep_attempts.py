@@ -3,10 +3,10 @@
 import math
 import os
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from service.jobs.study_results import RunFound, SweepResults
 from service.jobs.sweep_spec import SweepSpec
@@ -43,7 +43,8 @@ class SweepAttempts:
         self.spec = SweepSpec.model_validate({"preset": "tiny", "overrides": overrides, **fields}).resolve()
         self.home = home
         self.scratch = scratch
-        self.job = RunFolder(home, "sweep")
+        self.job_id = f"sweep-{uuid4().hex[:8]}"  # unique on the host: the processes of an attempt are found by it
+        self.job = RunFolder(home, self.job_id)
         self.number = 0
 
     def begin(self) -> Child:
@@ -55,7 +56,7 @@ class SweepAttempts:
         scratch.mkdir()
         folder.write_order(
             AttemptOrder(
-                job_id="sweep",
+                job_id=self.job_id,
                 attempt=self.number,
                 spec=self.spec,
                 home=self.home,
@@ -68,7 +69,11 @@ class SweepAttempts:
             )
         )
         return Child(
-            folder, attempt_command(folder.path, os.getpid()), mark="sweep/1", stop_grace_s=60, interrupt_grace_s=20
+            folder,
+            attempt_command(folder.path, os.getpid()),
+            mark=f"{self.job_id}/{self.number}",
+            stop_grace_s=60,
+            interrupt_grace_s=20,
         )
 
     @property
@@ -124,13 +129,17 @@ class SweepAttempts:
             for folder in self.runs()
         }
 
-    def steps_repeated(self) -> dict[str, int]:
-        """Of each run: optimizer steps that more than one attempt trained."""
+    def steps_repeated(self) -> dict[str, list[int]]:
+        """Of each run: how many optimizer steps each attempt trained that earlier ones had reported already."""
         interval = self.spec.resolved_experiment.schedule.report_every_steps
-        return {
-            name: interval * sum(count - 1 for count in Counter(s for steps in attempts for s in set(steps)).values())
-            for name, attempts in self.steps_reported().items()
-        }
+        repeated: dict[str, list[int]] = {}
+        for name, attempts in self.steps_reported().items():
+            before: set[int] = set()
+            repeated[name] = []
+            for steps in attempts:
+                repeated[name].append(interval * len(before.intersection(steps)))
+                before.update(steps)
+        return repeated
 
     def trained_after_the_end(self) -> list[str]:
         """Runs that have reported a step after their found.json was written."""
