@@ -9,6 +9,7 @@ from service import submission
 from service.api.cursors import read_cursor, write_cursor
 from service.api.dependencies import NO_PARAMETERS, IdempotencyKey, JobId, ModelsDep, Parameters, QueueDep, SettingsDep
 from service.api.documentation import problems
+from service.api.same_site import SAME_SITE
 from service.api.schemas import describe, summarize
 from service.api.strict_json import StrictJsonRoute
 from service.jobs.answers import JobList, JobRead, SpecRead
@@ -36,10 +37,16 @@ class ListParameters(Parameters):
 @router.post(
     "",
     status_code=202,
+    dependencies=[SAME_SITE],
     response_model=JobRead,
     responses={
         200: {"model": SpecRead, "description": "?validate_only=true: the spec is valid"},
-        **problems(_400="the body is no JSON", _413="the body is too large", _422="the job is not valid"),
+        **problems(
+            _400="the body is no JSON",
+            _403="another site sent it",
+            _413="the body is too large",
+            _422="the job is not valid",
+        ),
     },
 )
 def submit_job(
@@ -101,8 +108,8 @@ def get_results(job_id: JobId, queue: QueueDep) -> AnyResults:
 @router.post(
     "/{job_id}/cancel",
     status_code=202,
-    dependencies=[NO_PARAMETERS],
-    responses=problems(_404="no such job", _409="the job succeeded or failed"),
+    dependencies=[NO_PARAMETERS, SAME_SITE],
+    responses=problems(_403="another site sent it", _404="no such job", _409="the job succeeded or failed"),
 )
 def cancel_job(job_id: JobId, queue: QueueDep, settings: SettingsDep) -> JobRead:
     """Ask for a job's end: at once while it waits, else after a last checkpoint. Asking again changes nothing."""

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from service.api.cursors import read_cursor, write_cursor
 from service.api.dependencies import NO_PARAMETERS, ModelsDep, Parameters, PredictorDep, RegistryDep
 from service.api.documentation import problems
+from service.api.same_site import SAME_SITE
 from service.api.study_schemas import describe_model
 from service.jobs.answers import ModelList, ModelRead, PredictionsRead
 from service.models import Model, ModelCatalogue
@@ -89,10 +90,12 @@ def get_model(model_id: ModelId, models: ModelsDep, registry: RegistryDep) -> Mo
 
 @router.post(
     "/{model_id:path}/predict",
+    dependencies=[SAME_SITE],
     openapi_extra=_IMAGES,
     response_model=PredictionsRead,
     responses=problems(
         _400="the body cannot be read",
+        _403="another site sent it",
         _404="no such model",
         _409="which champion is meant is not clear",
         _413="the images are too large together",

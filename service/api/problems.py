@@ -77,7 +77,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
         case HTTPStatus.NOT_FOUND:
             detail = f"nothing is at {request.url.path}; /docs lists what there is"
         case HTTPStatus.METHOD_NOT_ALLOWED:
-            headers["Allow"] = ", ".join(sorted(_methods(request)))
+            known = {name.strip() for name in headers.get("Allow", "").split(",") if name.strip()}
+            headers["Allow"] = ", ".join(sorted(known | _methods(request)))
             detail = f"{request.method} is not possible at {request.url.path}; it answers to {headers['Allow']}"
         case _:
             detail = str(error.detail)

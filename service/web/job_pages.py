@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from service import submission
 from service.api.dependencies import NO_PARAMETERS, JobId, Parameters, QueueDep, SeriesDep, SettingsDep
+from service.api.same_site import SAME_SITE
 from service.api.schemas import describe
 from service.errors import RunNotFound
 from service.jobs.answers import JobRead
@@ -28,7 +29,6 @@ from service.web.headlines import headline, metric_name, metric_value, read_resu
 from service.web.list_page import LIVE_MS
 from service.web.pictures import pictures
 from service.web.rendering import RenderDep
-from service.web.same_site import SAME_SITE
 from service.web.sweep_charts import sweep_charts
 from service.web.training_charts import Series, stage_sections, stage_steps, training_charts
 

@@ -13,13 +13,13 @@ from starlette.responses import Response
 from service.api.cursors import read_cursor, write_cursor
 from service.api.dependencies import NO_PARAMETERS, ModelsDep, Parameters, PredictorDep, RegistryDep
 from service.api.models import ModelId, find_model
+from service.api.same_site import SAME_SITE
 from service.api.study_schemas import describe_model
 from service.errors import PredictorRefused, PredictorUnavailable, ServiceError
 from service.jobs.answers import ModelRead
 from service.predictor import Predictor
 from service.web.found_boxes import FoundBoxes, read_boxes
 from service.web.rendering import RenderDep
-from service.web.same_site import SAME_SITE
 
 router = APIRouter(include_in_schema=False)
 

@@ -15,11 +15,11 @@ from sdcn_core.config.presets import PRESETS
 from sdcn_core.config.studies import ABLATIONS, SWEEPS
 from service import submission
 from service.api.dependencies import Parameters, QueueDep
+from service.api.same_site import SAME_SITE
 from service.errors import InvalidSpec
 from service.jobs.specs import JobSpec
 from service.web.form_spec import TRAIN, Refused, SubmitForm, idempotency_key, place_problems, read_form
 from service.web.rendering import Render, RenderDep
-from service.web.same_site import SAME_SITE
 
 router = APIRouter(include_in_schema=False)
 

@@ -1,5 +1,6 @@
 """A real headless Chromium, and what a page in it must never do."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disa
 
 
 def chromium_path() -> str:
-    """Where Debian's package has put it; without one the test is skipped."""
+    """Where Debian's package has put it; without one the test is skipped, or fails where a browser must be there."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is None:
+        assert os.environ.get("SDCN_TEST_BROWSER") != "required", "SDCN_TEST_BROWSER=required, and there is no Chromium"
         pytest.skip("no Chromium here: install Debian's package chromium")
     return found
 

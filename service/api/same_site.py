@@ -1,4 +1,4 @@
-"""Only the service's own pages may post to it: a foreign page could make a visitor's browser submit or cancel jobs."""
+"""A browser may post from the service's own pages alone: a foreign page could make it submit or cancel jobs."""
 
 from urllib.parse import urlsplit
 
@@ -8,10 +8,10 @@ from service.errors import ServiceError
 
 
 class CrossSiteRequest(ServiceError):
-    """A browser sent a form that another site had shown."""
+    """A browser sent what a page of another site had it send."""
 
     status = 403
-    title = "The form came from another site"
+    title = "The request came from another site"
 
 
 async def refuse_cross_site(request: Request) -> None:
@@ -23,11 +23,11 @@ async def refuse_cross_site(request: Request) -> None:
     site = request.headers.get("sec-fetch-site")
     if site is not None:
         if site not in ("same-origin", "none"):
-            raise CrossSiteRequest(f"the form was sent from a page elsewhere ({site}); open it on this service")
+            raise CrossSiteRequest(f"a page elsewhere ({site}) sent this; send it from this service's own pages")
         return
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
-        raise CrossSiteRequest(f"the form was sent from {origin}; open it on this service and send it from there")
+        raise CrossSiteRequest(f"{origin} sent this; send it from this service's own pages")
 
 
 SAME_SITE = Depends(refuse_cross_site)
