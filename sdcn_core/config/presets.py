@@ -76,6 +76,7 @@ def scenes() -> ExperimentConfig:
             warmup_steps=50,
             clip_norm=10.0,
             report_every_steps=10,
+            gradient_norms_every_steps=50,
             checkpoint_every_steps=100,
         ),
         evaluation=EvaluationConfig(test_scales_px=None),
@@ -125,6 +126,7 @@ def tiny() -> ExperimentConfig:
             "schedule.decay_at_steps": [4],
             "schedule.warmup_steps": 2,
             "schedule.report_every_steps": 2,
+            "schedule.gradient_norms_every_steps": 4,
             "schedule.checkpoint_every_steps": 4,
             "evaluation.flip": False,
         }
@@ -170,6 +172,7 @@ def voc_squeezenet() -> ExperimentConfig:
             decay_at_steps=(300,),
             clip_norm=10.0,
             report_every_steps=10,
+            gradient_norms_every_steps=50,
             checkpoint_every_steps=100,
         ),
         evaluation=EvaluationConfig(test_scales_px=(384,)),

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import psutil
 import pytest
 from mlflow.tracking import MlflowClient
@@ -14,7 +15,7 @@ from mlflow.tracking import MlflowClient
 from service.client.client import SdcnClient
 from service.embedded.keeper import EmbeddedService
 from service.jobs.answers import JobRead
-from service.jobs.specs import Resources, TrainSpec
+from service.jobs.specs import AblationSpec, JobSpec, Resources, TrainSpec
 from service.jobs.states import FailureReason, JobState
 from tests.sdcn_core.data.voc_folders import an_object, write_voc
 from tests.shared_material import shared_folder
@@ -69,7 +70,7 @@ def client(service: EmbeddedService) -> Iterator[SdcnClient]:
         yield client
 
 
-def ended(client: SdcnClient, spec: TrainSpec) -> JobRead:
+def ended(client: SdcnClient, spec: JobSpec) -> JobRead:
     *_, last = client.watch(client.submit(spec).id, interval_s=0.2)
     return last
 
@@ -156,6 +157,10 @@ def test_every_call_of_the_readme_does_what_it_says(
     client: SdcnClient, service: EmbeddedService, tmp_path: Path
 ) -> None:
     done = ended(client, TrainSpec(preset="tiny"))
+    study = ended(client, AblationSpec(preset="tiny", study="oicr-against-sdcn"))
+    assert study.state is JobState.SUCCEEDED, study.failure
+    scene = next((service.home / "cache").rglob("JPEGImages/*"))
+    cv2.imwrite(str(tmp_path / "photo.png"), cv2.imread(str(scene)))
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -164,7 +169,7 @@ def test_every_call_of_the_readme_does_what_it_says(
     }
     for command in readme_calls():
         job = client.submit(TrainSpec(preset="tiny")) if "cancel" in command else done
-        command = command.replace("JOB", job.id).replace("localhost:8000", service.record.url.removeprefix("http://"))
+        command = command.replace("JOB", job.id).replace("STUDY", study.id).replace("localhost:8000", service.record.url.removeprefix("http://"))
         command = command.replace("scenes", "tiny").replace("curl -s", "curl -sf")
         ran = subprocess.run(
             command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
