@@ -13,9 +13,12 @@ from ray.util.state import list_placement_groups
 
 def remove_of(driver_job_id: str) -> int:
     """Remove the placement groups that the driver created, in the connected cluster; how many there were."""
+    # Without the address it would look for Rays on this host, and give up where it finds several.
+    address = ray.get_runtime_context().gcs_address
+    theirs = [("creator_job_id", "=", driver_job_id)]
     found = [
         group.placement_group_id
-        for group in list_placement_groups(filters=[("creator_job_id", "=", driver_job_id)], limit=1000)
+        for group in list_placement_groups(address=address, filters=theirs, limit=1000)
         if group.state != "REMOVED"
     ]
     for identity in found:

@@ -1,6 +1,7 @@
 """The pieces of a study as Ray tasks, as many side by side as the cluster holds."""
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,10 @@ def _start(train: Any, piece: Piece) -> Any:  # noqa: ANN401 - Ray's remote func
     # Of several workers each holds its own; the task that drives them must not take the room of one.
     alone = order.num_workers == 1
     room = {"num_cpus": order.cpus if alone else 0, "num_gpus": order.gpus if alone else 0}
-    return train.options(name=piece.name, max_retries=0, **room).remote(order)
+    # A group of Ray Train reads its settings where it is driven from; a shared cluster's processes do not have ours.
+    settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
+    runtime_env = None if alone else {"env_vars": settings}
+    return train.options(name=piece.name, max_retries=0, runtime_env=runtime_env, **room).remote(order)
 
 
 def _train(order: TrainingOrder) -> PieceEnd:
