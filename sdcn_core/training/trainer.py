@@ -52,6 +52,17 @@ log = logging.getLogger(__name__)
 
 MODEL_FILE = "model.pt"
 
+JUDGED_MEANS = (
+    "mean_ap",
+    "mean_corloc",
+    "mean_iou",
+    "pixel_recall",
+    "pixel_precision",
+    "heatmap_recall",
+    "heatmap_precision",
+)
+"""of a judgement, what becomes a metric whatever the number of classes"""
+
 
 @dataclass(frozen=True)
 class RunOutcome:
@@ -439,7 +450,7 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
 
 
 def _means(judgement: Mapping[str, Any]) -> dict[str, float]:
-    means = {f"eval/{name}": judgement[name] for name in ("mean_ap", "mean_corloc")}
+    means = {f"eval/{name}": judgement.get(name) for name in JUDGED_MEANS}  # a checkpoint of old lacks newer ones
     return {name: value for name, value in means.items() if value is not None}
 
 

@@ -197,6 +197,8 @@ def _compare(context: JobContext, runs: Sequence[PlannedRun], results: AblationR
     order = context.order
     data = pair[0].experiment.data
     titles = {row.variant: row.title for row in results.rows}
+    if titles[pair[0].variant] == titles[pair[1].variant]:  # two columns need two names
+        titles = {row.variant: row.variant for row in results.rows}
     predictions = {
         titles[run.variant]: StudyRunFolder.of(context.run, run.name).artifacts / PREDICTIONS_FILE for run in pair
     }
