@@ -1,9 +1,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from sdcn_core.config.presets import tiny
-from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
+from sdcn_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from workers.training.checkpoints import KeptCheckpoints, checkpoint_name, step_of
 
 
@@ -12,9 +13,9 @@ def kept(tmp_path: Path) -> KeptCheckpoints:
     return KeptCheckpoints(tmp_path / "checkpoints", keep=2)
 
 
-def written(tmp_path: Path, step: int) -> Path:
+def written(tmp_path: Path, step: int, untrained: dict[str, int] | None = None) -> Path:
     folder = tmp_path / "work" / f"checkpoint-{step}"
-    save_checkpoint(Checkpoint(tiny().digest(), ["disc"], step, 0, {}, {}, None), folder)
+    save_checkpoint(Checkpoint(tiny().digest(), ["disc"], step, 0, {}, {}, untrained), folder)
     return folder
 
 
@@ -32,12 +33,12 @@ def test_the_newest_two_stay(kept: KeptCheckpoints, tmp_path: Path) -> None:
     assert step_of(newest) == 100
 
 
-def test_of_one_step_written_twice_the_later_is_the_newest(kept: KeptCheckpoints, tmp_path: Path) -> None:
-    for number in range(3):
-        kept.take(written(tmp_path, 8), 8)
-        (tmp_path / "checkpoints" / f"note-{number}").touch()
-    assert kept.newest(tiny()) is not None
-    assert len(list((tmp_path / "checkpoints").glob("step-*"))) == 2
+def test_of_one_step_written_again_the_last_is_the_newest(kept: KeptCheckpoints, tmp_path: Path) -> None:
+    for number in range(4):
+        kept.take(written(tmp_path, 8, untrained={"number": number}), 8)
+    newest = kept.newest(tiny())
+    assert newest is not None
+    assert load_checkpoint(newest, tiny(), device=torch.device("cpu")).untrained == {"number": 3}
 
 
 def test_before_the_first_there_is_none(kept: KeptCheckpoints) -> None:
