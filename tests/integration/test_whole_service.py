@@ -169,7 +169,11 @@ def test_every_call_of_the_readme_does_what_it_says(
     }
     for command in readme_calls():
         job = client.submit(TrainSpec(preset="tiny")) if "cancel" in command else done
-        command = command.replace("JOB", job.id).replace("STUDY", study.id).replace("localhost:8000", service.record.url.removeprefix("http://"))
+        command = (
+            command.replace("JOB", job.id)
+            .replace("STUDY", study.id)
+            .replace("localhost:8000", service.record.url.removeprefix("http://"))
+        )
         command = command.replace("scenes", "tiny").replace("curl -s", "curl -sf")
         ran = subprocess.run(
             command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
