@@ -131,5 +131,10 @@ def backward(gradient: Tensor, argmax: Tensor, batch_index: Tensor, cells_shape:
 
 def _take_threads(values: int) -> None:
     # torch's number is what the operator granted this process; several workers share a machine.
-    granted = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
-    numba.set_num_threads(max(1, min(granted, values // VALUES_PER_THREAD)))
+    granted = torch.get_num_threads()
+    usable = min(granted, numba.config.NUMBA_NUM_THREADS)
+    numba.set_num_threads(max(1, min(usable, values // VALUES_PER_THREAD)))
+    if torch.get_num_threads() != granted:
+        # When numba starts its OpenMP threads it sets their number for the whole process, torch's with it; the bits of
+        # torch's sums depend on it, so they would change in the middle of a run.
+        torch.set_num_threads(granted)

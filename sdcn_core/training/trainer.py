@@ -46,7 +46,6 @@ from sdcn_core.training.stage_keys import stage_key, trained_parts
 from sdcn_core.training.stage_store import StageState, StageStore
 from sdcn_core.training.start import Start, start_from_checkpoint, start_from_store
 from sdcn_core.training.steps import Players, StepKey, alternation_step, label_step
-from sdcn_core.training.threads import start_threads
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +117,6 @@ def run_training(
     if until is not None and stages is None:
         raise ValueError(f"a run until stage {until.value!r} leaves its state in a store: give stages")
     check_world_size(experiment, ranks.world_size)
-    start_threads(ranks.device)
     plans = plan_stages(experiment, until=until)
     inputs = RunInputs.open(experiment, roots)
 

@@ -17,7 +17,6 @@ from sdcn_core.training.judging import Judge, results_by_class
 from sdcn_core.training.plan import DATA_SHARE
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.ranks import Ranks
-from sdcn_core.training.threads import start_threads
 from service.errors import InvalidSpec
 from service.jobs.inference_specs import EvaluateSpec
 from service.jobs.results import Judgement
@@ -104,7 +103,6 @@ def judge_model(order: TaskOrder) -> EvaluateResults:
     spec = order.attempt.spec
     assert isinstance(spec, EvaluateSpec)
     with in_task(order) as (context, device):
-        start_threads(device)
         saved = load_model(model_path(order.attempt, spec.model))
         experiment = judged_experiment(spec, saved.experiment)
         inputs = _inputs(experiment.data, _roots(order.attempt))

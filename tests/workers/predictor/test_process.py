@@ -145,7 +145,7 @@ def test_grey_and_transparent_images_and_one_of_a_pixel_are_predicted(client: ht
 
 @pytest.mark.parametrize(
     ("parameters", "field"),
-    [({"score_threshold": 2}, "score_threshold"), ({"max_boxes": 0}, "max_boxes"), ({"treshold": 0.1}, "treshold")],
+    [({"score_threshold": 2}, "score_threshold"), ({"max_boxes": 0}, "max_boxes"), ({"wrong_name": 0.1}, "wrong_name")],
 )
 def test_a_parameter_that_is_wrong_or_misspelt_is_named(
     client: httpx.Client, png: bytes, parameters: dict[str, object], field: str

@@ -8,15 +8,13 @@ pytest.importorskip("numba")
 IN_A_NEW_PROCESS = """
 import torch
 from sdcn_core.models.roi_pool import roi_pool
-from sdcn_core.training.threads import start_threads
 
 torch.set_num_threads(1)
-start_threads(torch.device("cpu"))
 roi_pool(torch.zeros(1, 4, 8, 8), torch.tensor([[0.0, 0.0, 32.0, 32.0]]), torch.tensor([0]), stride=8, grid=2)
 print(torch.get_num_threads())
 """
 
 
-def test_torch_keeps_the_threads_that_it_was_granted_from_the_first_step_on() -> None:
+def test_torch_keeps_the_threads_that_it_was_granted_when_numba_starts_its_own() -> None:
     done = subprocess.run([sys.executable, "-c", IN_A_NEW_PROCESS], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1"
