@@ -72,6 +72,11 @@ class Networks:
         for module in self._modules():
             module.train(mode)
 
+    def forget_gradients(self) -> None:
+        """No parameter holds a gradient, whether it learns or not."""
+        for module in self._modules():
+            module.zero_grad(set_to_none=True)
+
     def freeze_norms(self) -> None:
         """Batch norms stop learning, for good: from stage apart on batches are too small for them, and masks would
         spoil their statistics.

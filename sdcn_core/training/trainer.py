@@ -205,6 +205,7 @@ class _Run:
     def _run_stage(self, plan: StagePlan) -> None:
         schedule = self.experiment.schedule
         self.networks.train(True)
+        self.networks.forget_gradients()  # those of norms that are frozen now would be clipped with the others'
         match plan.stage:
             case Stage.BACKBONE:
                 self._learn_labels(plan, self.networks.label_head, schedule.backbone, LossName.CLASSIFIER)

@@ -22,6 +22,7 @@ SHORT = {
     "schedule.decay_at_steps": [2],
     "schedule.report_every_steps": 1,
     "schedule.checkpoint_every_steps": 1,
+    "schedule.clip_norm": 0.5,  # always clips: a gradient left over from an earlier stage would show
     "model.detection.dropout": 0.5,
     "evaluation.baselines": False,
 }
