@@ -6,7 +6,7 @@ from typing import Annotated, BinaryIO, Literal
 from fastapi import APIRouter, Header, Path, Query
 from starlette.responses import Response, StreamingResponse
 
-from service.api.dependencies import JobId, Parameters, QueueDep, SettingsDep
+from service.api.dependencies import NO_PARAMETERS, JobId, Parameters, QueueDep, SettingsDep
 from service.api.documentation import problems
 from service.api.study_runs import RunName
 from service.api.study_schemas import describe_artifact
@@ -81,6 +81,29 @@ def get_artifact(
     """One of the files."""
     queue.get(job_id)
     return _send(open_artifact(job_files(settings.runs, job_id, parameters.run), name), if_none_match)
+
+
+@router.get(
+    "/{job_id}/runs/{run}/artifacts/{name}",
+    dependencies=[NO_PARAMETERS],
+    response_class=_File,
+    responses={
+        200: {"description": "The file, of its own type; its SHA-256 is the ETag", "content": {"*/*": _BINARY}},
+        304: {"description": "The copy at hand is the file"},
+        **problems(_404="no such job, run or artifact"),
+    },
+)
+def get_run_artifact(
+    job_id: JobId,
+    run: Annotated[RunName, Path()],
+    name: Annotated[str, Path(max_length=200)],
+    queue: QueueDep,
+    settings: SettingsDep,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """One of a run's files, where a study's report looks for it."""
+    queue.get(job_id)
+    return _send(open_artifact(job_files(settings.runs, job_id, run), name), if_none_match)
 
 
 @router.get(

@@ -105,3 +105,12 @@ def test_a_study_that_ended_without_a_table_says_so(api: httpx.Client, jobs: Job
     study = api.post("/v1/jobs", json=ABLATION).json()["id"]
     api.post(f"/v1/jobs/{study}/cancel")
     assert "it is cancelled, and it has left none" in api.get(f"/v1/jobs/{study}/table").json()["detail"]
+
+
+def test_a_report_s_links_lead_to_the_files_of_its_runs(api: httpx.Client, tmp_path: Path) -> None:
+    study = str(api.post("/v1/jobs", json=ABLATION).json()["id"])
+    leave(begin_run(tmp_path, study, "oicr-seed0"), gallery_png=PNG)
+    report = f"http://test/v1/jobs/{study}/artifacts/report.html"
+    linked = str(httpx.URL(report).join("../runs/oicr-seed0/artifacts/gallery.png").path)
+    assert api.get(linked).content == PNG
+    assert api.get(linked.replace("oicr-seed0", "..%2f..")).status_code == 404
