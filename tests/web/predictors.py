@@ -6,6 +6,7 @@ import httpx
 from fastapi import FastAPI
 
 from sdcn_core.inference.prediction import FoundBox, Prediction, Seconds
+from service.jobs.answers import Problem
 from service.predictor import Predictor
 
 FOUND = Prediction(
@@ -28,7 +29,8 @@ def attach_predictor(app: FastAPI, *, prediction: Prediction = FOUND, status: in
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request)
         if status != 200:
-            return httpx.Response(status, json={"detail": "image photo.png is broken: send another"})
+            told = Problem(title="refused", status=status, detail="image photo.png is broken: send another")
+            return httpx.Response(status, content=told.model_dump_json())
         content = {"model": request.url.params["model"], "images": [{"file": "image"} | prediction.to_json()]}
         return httpx.Response(200, content=json.dumps(content))
 
