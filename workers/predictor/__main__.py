@@ -36,7 +36,7 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        log.info("predictor.draining", signal=signal.Signals(sig).name)
+        # Nothing is logged here: the signal may have come while a line was being written.
         self._stopping.set()
         super().handle_exit(sig, frame)
 
