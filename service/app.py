@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 from service.api import artifacts, health, jobs, models, presets, study_runs
 from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems
+from service.api.lingering import LingeringClose
 from service.api.middleware import RequestScope
 from service.api.problems import handle_problems
 from service.models import ModelCatalogue
@@ -61,6 +62,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
         BodyLimit, max_bytes=settings.max_body_bytes, exceptions={predicting: settings.max_predict_bytes}
     )
     app.add_middleware(RequestScope, hosts=settings.accepted_hosts)
+    app.add_middleware(LingeringClose)
     for room in (jobs, study_runs, artifacts, models, presets, health):
         app.include_router(room.router)
     document_problems(app)

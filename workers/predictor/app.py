@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems, problems
+from service.api.lingering import LingeringClose
 from service.api.middleware import RequestScope
 from service.api.problems import handle_problems, problem_response
 from service.jobs.answers import PredictionsRead
@@ -88,6 +89,7 @@ def create_app(settings: PredictorSettings, shelf: ModelShelf, stopping: threadi
     if settings.predictor_token is not None:
         app.add_middleware(TokenGate, token=settings.predictor_token.get_secret_value())
     app.add_middleware(RequestScope, hosts=settings.predictor_hosts)
+    app.add_middleware(LingeringClose)
     return app
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -133,6 +134,23 @@ def test_a_body_over_the_bound_is_refused_also_when_its_length_is_not_announced(
     pieces = (body[start : start + 50_000] for start in range(0, len(body), 50_000))
     answer = client.post("/predict", params={"model": JOB}, content=pieces, headers={"Content-Type": kind})
     problem(answer, 413)
+
+
+@pytest.mark.parametrize(("token", "status"), [("secret", "413"), ("wrong", "401")])
+def test_an_early_answer_reaches_a_client_that_is_still_sending(client: httpx.Client, token: str, status: str) -> None:
+    head = (
+        f"POST /predict?model={JOB} HTTP/1.1\r\nHost: {client.base_url.netloc.decode()}\r\n"
+        f"Authorization: Bearer {token}\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        "Content-Length: 4000000\r\n\r\n"
+    )
+    address = (client.base_url.host, client.base_url.port)
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(head.encode() + bytes(1_000_000))
+        with connection.makefile("rb") as answer:
+            assert answer.readline().split()[1].decode() == status
+            for _ in range(3):  # a server that had closed by now would have the second piece refused
+                connection.sendall(bytes(1_000_000))
+            assert b"application/problem+json" in answer.read()
 
 
 def test_grey_and_transparent_images_and_one_of_a_pixel_are_predicted(client: httpx.Client) -> None:
