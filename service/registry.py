@@ -101,8 +101,12 @@ class ModelRegistry:
             if name not in champions:
                 raise ModelNotFound(f"no registered model {name[:100]!r} has a champion; there are: {said}")
             return champions[name]
-        if len(champions) != 1:
-            raise ChampionUnclear(f"{CHAMPION} alone names a model where there is one champion; there are: {said}")
+        if not champions:
+            raise ChampionUnclear(f"no registered model has a {CHAMPION} yet: train one, with a job of kind train")
+        if len(champions) > 1:
+            raise ChampionUnclear(
+                f"there are {len(champions)} champions, each the best of models that were judged alike; choose one of: {said}"
+            )
         return next(iter(champions.values()))
 
     def _ask(self, url: str) -> Registered | None:

@@ -73,9 +73,13 @@ def test_the_champion_is_found_by_name_or_alone(mlflow: Mlflow) -> None:
 def test_of_two_champions_none_is_meant() -> None:
     models = [{"name": name, "aliases": CHAMPION} for name in ("a", "b")]
     mlflow = Mlflow(models, [version("a", 1, job_id="aa"), version("b", 1, job_id="bb")])
-    with pytest.raises(ChampionUnclear, match="a@champion, b@champion"):
+    with pytest.raises(ChampionUnclear, match=r"2 champions.* choose one of: a@champion, b@champion"):
         registry(mlflow).champion(None)
-    with pytest.raises(ChampionUnclear, match="none yet"):
+    assert registry(mlflow).champion("b") == "bb"
+
+
+def test_where_there_is_no_champion_yet_the_way_to_one_is_said() -> None:
+    with pytest.raises(ChampionUnclear, match="yet: train one"):
         registry(Mlflow([], [])).champion(None)
 
 

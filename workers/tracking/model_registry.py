@@ -1,6 +1,6 @@
-"""A trained detector in MLflow's registry: one registered model a data set, one version a training.
+"""A trained detector in MLflow's registry: one version a training, of the registered model of those judged alike.
 
-The alias `champion` stands for the version with the best mean AP among those judged on the same data.
+The alias `champion` stands for the version with the best mean AP.
 """
 
 import fcntl
@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from service.jobs.results import TrainResults
 from workers.tracking import run_writer
+from workers.tracking.registered_name import judged_by
 from workers.tracking.run_writer import RunWriter
 from workers.tracking.tracked_run import JOB_TAG, MODEL_TAG
 
@@ -97,7 +98,7 @@ class _Registration:
         tags = self._tags()
         version = self._version() or self._create_version(tags)
         with _one_at_a_time(self._run_path.parent / ".models.lock"):
-            self._crown(str(version.version), tags)
+            self._crown(str(version.version), tags.get(MEAN_AP_TAG))
         return f"{self._name}/{version.version}"
 
     def _tags(self) -> dict[str, str]:
@@ -119,8 +120,10 @@ class _Registration:
         return found[0] if found else None
 
     def _create_version(self, tags: Mapping[str, str]) -> ModelVersion:
+        judged = judged_by(self._writer.tracked.parameters)
+        description = "Trainings judged alike, by:\n\n" + "\n".join(f"- {path}: {judged[path]}" for path in judged)
         try:
-            self._client.create_registered_model(self._name)
+            self._client.create_registered_model(self._name, description=description[: run_writer.TAG_LENGTH])
         except MlflowException as error:
             if error.error_code != databricks_pb2.ErrorCode.Name(databricks_pb2.RESOURCE_ALREADY_EXISTS):
                 raise
@@ -170,15 +173,10 @@ class _Registration:
             extra_files=[str(description)] if description.exists() else None,
         )
 
-    def _crown(self, version: str, tags: Mapping[str, str]) -> None:
-        """Make the version the champion if it is better than the one there is, on the same data."""
+    def _crown(self, version: str, mean_ap: str | None) -> None:
+        """Make the version the champion if it is better than the one there is: of one name, they were judged alike."""
         champion = _champion(self._client, self._name)
-        if champion is None:
-            self._client.set_registered_model_alias(self._name, CHAMPION, version)
-            return
-        if champion.tags.get(DATA_TAG) != tags[DATA_TAG]:
-            return
-        if _number(tags.get(MEAN_AP_TAG)) > _number(champion.tags.get(MEAN_AP_TAG)):
+        if champion is None or _number(mean_ap) > _number(champion.tags.get(MEAN_AP_TAG)):
             self._client.set_registered_model_alias(self._name, CHAMPION, version)
 
 

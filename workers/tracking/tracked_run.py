@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from sdcn_core.config.experiment import ExperimentConfig
-from service.jobs.base_spec import ExperimentSpec, total_steps
+from service.jobs.base_spec import total_steps
 from service.jobs.specs import JobSpec
 from service.queue.records import Claim
 from workers.attempt_folder import write_atomically
@@ -46,9 +46,9 @@ class TrackedRun(BaseModel):
     total_steps: int = 0
     """optimizer steps of the whole run; 0: unknown, or none are made"""
     registered_model: str | None = None
-    """what its trained model is registered as; None: it is not"""
+    """what its trained model is registered as, with those that were judged alike; None: it is not"""
     data_digest: str | None = None
-    """equal for equal data sets: models are compared where it is"""
+    """equal for equal data sets, however they are judged"""
 
 
 class RecordedRun(BaseModel):
@@ -86,8 +86,7 @@ def describe(claim: Claim, run_path: Path) -> None:
 
 def tracked_job(job_id: str, spec: JobSpec, created_at: datetime) -> TrackedRun:
     """A job of any kind; `spec` is resolved."""
-    source = spec.resolved_experiment.data.source if isinstance(spec, ExperimentSpec) else None
-    trained_here = spec.kind == "train" and source is not None
+    trained_here = spec.resolved_experiment if spec.kind == "train" else None
     return TrackedRun(
         job_id=job_id,
         name=spec.name or job_id,
@@ -96,8 +95,8 @@ def tracked_job(job_id: str, spec: JobSpec, created_at: datetime) -> TrackedRun:
         parameters=parameters_of(spec),
         tags={KIND_TAG: spec.kind},
         total_steps=spec.total_steps if spec.kind == "train" else 0,
-        registered_model=registered_name(source) if trained_here and source else None,
-        data_digest=source.digest() if trained_here and source else None,
+        registered_model=None if trained_here is None else registered_name(trained_here),
+        data_digest=None if trained_here is None else trained_here.data.source.digest(),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sdcn_core.config.presets import preset
 from service.jobs.results import Judgement, TrainResults
 from service.queue.records import Job, Settlement
 from service.queue.repository import JobQueue
@@ -22,6 +23,7 @@ from mlflow.tracking import MlflowClient
 from workers.tracking import model_registry
 from workers.tracking.delivery import Destination, deliver
 from workers.tracking.mlflow_log import QueueJobs
+from workers.tracking.registered_name import registered_name
 from workers.tracking.tracked_run import TrackingFiles, describe
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # MLflow, of itself
@@ -51,14 +53,14 @@ def results(mean_ap: float) -> str:
 
 
 class Trainings:
-    """Trainings that have succeeded, on data sets of their own name."""
+    """Trainings that have succeeded, on a data set of their own; `name` is what they are registered as."""
 
     def __init__(
         self, submit: Callable[..., Job], queue: JobQueue, home: Path, destination: Destination, data: str
     ) -> None:
         self.submit, self.queue, self.home, self.destination, self.data = submit, queue, home, destination, data
         self.client: MlflowClient = destination.client
-        self.name = f"sdcn-{data}"
+        self.name = registered_name(preset("tiny").with_overrides({"data.source": {"kind": "voc", "path": data}}))
 
     def train(self, mean_ap: float | None, **overrides: object) -> RunFolder:
         """One that left a model, not delivered yet."""
@@ -87,8 +89,8 @@ class Trainings:
             self.client.search_model_versions(f"name = '{self.name}'"), key=lambda version: int(version.version)
         )
 
-    def champion(self) -> str:
-        return str(self.client.get_model_version_by_alias(self.name, "champion").version)
+    def champion(self, name: str | None = None) -> str:
+        return str(self.client.get_model_version_by_alias(name or self.name, "champion").version)
 
 
 @pytest.fixture
@@ -131,11 +133,28 @@ def test_a_better_model_becomes_champion_and_a_worse_or_equal_one_does_not(train
     assert champions == ["1", "2", "2", "2", "2"]
 
 
-def test_a_better_model_of_other_data_leaves_the_champion(trainings: Trainings) -> None:
+@pytest.mark.parametrize(
+    "otherwise",
+    [{"data.source.test_split": "val"}, {"evaluation.match_iou": 0.1}, {"evaluation.ap": "area"}],
+    ids=lambda overrides: next(iter(overrides)),
+)
+def test_a_training_that_was_judged_otherwise_has_a_champion_of_its_own(
+    trainings: Trainings, otherwise: dict[str, object]
+) -> None:
+    trainings.deliver(trainings.train(0.03))
+    recorded = trainings.deliver(trainings.train(0.9, **otherwise))
+    name, _, version = recorded.data.tags["sdcn.model"].partition("/")
+    assert name != trainings.name
+    assert trainings.champion(name) == version
+    trainings.deliver(trainings.train(0.04))
+    assert trainings.champion() == "2", "among those judged as the first was"
+
+
+def test_a_registered_model_says_how_its_versions_were_judged(trainings: Trainings) -> None:
     trainings.deliver(trainings.train(0.4))
-    other = {"kind": "voc", "path": trainings.data, "test_split": "val"}
-    trainings.deliver(trainings.train(0.9, **{"data.source": other}))
-    assert trainings.champion() == "1"
+    description = trainings.client.get_registered_model(trainings.name).description
+    assert f"- data.source.path: {trainings.data}" in description
+    assert "- evaluation.match_iou: 0.5" in description
 
 
 def test_a_delivery_that_was_forgotten_registers_no_second_version(trainings: Trainings) -> None:

@@ -1,9 +1,11 @@
+import re
 from datetime import UTC, datetime
 from itertools import pairwise
 
 import pytest
+from pydantic import JsonValue
 
-from sdcn_core.config.data import ScenesSource, VocSource
+from sdcn_core.config.presets import preset
 from service.jobs.ablation_spec import AblationSpec
 from service.jobs.inference_specs import EvaluateSpec, PredictSpec
 from service.jobs.specs import JobSpec
@@ -51,14 +53,47 @@ def test_a_searched_field_keeps_its_domain_in_one_parameter() -> None:
 
 
 def test_only_a_training_is_registered() -> None:
-    assert tracked_job("job", TrainSpec(preset="tiny").resolve(), NOW).registered_model == "sdcn-scenes"
+    trained = TrainSpec(preset="tiny").resolve()
+    assert tracked_job("job", trained, NOW).registered_model == registered_name(preset("tiny"))
     assert tracked_job("job", AblationSpec(preset="tiny", study="table-2").resolve(), NOW).registered_model is None
 
 
-@pytest.mark.parametrize(("path", "name"), [("VOC2007", "sdcn-VOC2007"), ("a b/c:d/", "sdcn-a-b-c-d")])
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [("VOC2007", "sdcn-VOC2007"), ("a b/c:d/", "sdcn-a-b-c-d"), ("x" * 255, "sdcn-" + "x" * 200)],
+    ids=lambda text: text[:12],
+)
 def test_a_data_sets_path_becomes_a_name_that_mlflow_takes(path: str, name: str) -> None:
-    assert registered_name(VocSource(path=path)) == name
-    assert registered_name(ScenesSource()) == "sdcn-scenes"
+    experiment = preset("scenes").with_overrides({"data.source": {"kind": "voc", "path": path}})
+    assert re.fullmatch(re.escape(name) + "-[0-9a-f]{6}", registered_name(experiment))
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"data.source.test_split": "val"},
+        {"data.source.test_images": 8},
+        {"data.source.seed": 1},
+        {"evaluation.test_scales_px": [96]},
+        {"evaluation.test_side": "shortest"},
+        {"evaluation.flip": False},
+        {"evaluation.nms_iou": 0.4},
+        {"evaluation.boxes_per_class": 10},
+        {"evaluation.boxes_per_image_cap": 4},
+        {"evaluation.ap": "area"},
+        {"evaluation.match_iou": 0.1},
+    ],
+    ids=lambda overrides: next(iter(overrides)),
+)
+def test_what_decides_a_mean_ap_is_in_the_name(otherwise: dict[str, JsonValue]) -> None:
+    assert registered_name(preset("scenes").with_overrides(otherwise)) != registered_name(preset("scenes"))
+
+
+def test_what_a_training_does_and_what_is_only_shown_is_not_in_the_name() -> None:
+    trained_otherwise = {"seed": 3, "objective.tau_0": 0.3, "schedule.loop_steps": 7, "data.sampled_proposals": 9}
+    shown_otherwise = {"evaluation.every_steps": 5, "evaluation.baselines": False, "evaluation.pictured_images": 2}
+    other = preset("scenes").with_overrides({**trained_otherwise, **shown_otherwise})
+    assert registered_name(other) == registered_name(preset("scenes"))
 
 
 def test_a_long_series_is_thinned_evenly() -> None:
