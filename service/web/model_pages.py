@@ -17,7 +17,9 @@ from service.api.same_site import SAME_SITE
 from service.api.study_schemas import describe_model
 from service.errors import PredictorRefused, PredictorUnavailable, ServiceError
 from service.jobs.answers import ModelRead
+from service.models import ModelCatalogue
 from service.predictor import Predictor
+from service.registry import ModelRegistry
 from service.web.found_boxes import FoundBoxes, read_boxes
 from service.web.rendering import RenderDep
 
@@ -63,7 +65,7 @@ def show_model(
     predictor: PredictorDep,
     render: RenderDep,
 ) -> Response:
-    model = describe_model(find_model(model_id, models, registry), registry.look())
+    model = _look_up(model_id, models, registry)
     return render("model.html", **_context(request, model, predictor, DEFAULT_LEAST_SCORE))
 
 
@@ -79,8 +81,7 @@ async def try_model(
     least_score: Annotated[float, Form(ge=0, le=1)] = DEFAULT_LEAST_SCORE,
 ) -> Response:
     """The image with the boxes that the model finds in it."""
-    model = await run_in_threadpool(find_model, model_id, models, registry)
-    shown = await run_in_threadpool(describe_model, model, registry.look())
+    shown = await run_in_threadpool(_look_up, model_id, models, registry)
     content = await image.read(MAX_SHOWN_BYTES + 1)
     media_type = next((kind for start, kind in SHOWN_TYPES.items() if content.startswith(start)), None)
     if not content:
@@ -91,7 +92,7 @@ async def try_model(
         problem = f"choose a JPEG or PNG file of at most {MAX_SHOWN_BYTES // 1024**2} MiB"
         return render("model.html", 422, **_context(request, shown, predictor, least_score, problem=problem))
     try:
-        found = await _boxes(predictor, model.model_id, content, media_type)
+        found = await _boxes(predictor, shown.id, content, media_type)
     except (PredictorRefused, PredictorUnavailable) as error:
         return render(
             "model.html", error.status, **_context(request, shown, predictor, least_score, problem=error.detail)
@@ -102,6 +103,11 @@ async def try_model(
     return render(
         "model.html", **_context(request, shown, predictor, least_score, found=kept, source=source, image_name=name)
     )
+
+
+def _look_up(model_id: str, models: ModelCatalogue, registry: ModelRegistry) -> ModelRead:
+    """The model as its page shows it. Call it in a thread: it reads files, and MLflow may be silent for seconds."""
+    return describe_model(find_model(model_id, models, registry), registry.look())
 
 
 async def _boxes(predictor: Predictor, model_id: str, content: bytes, media_type: str) -> FoundBoxes:

@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from service.registry import ModelRegistry
 from service.web.found_boxes import read_boxes
 from tests.web.example_pictures import write_photo
 from tests.web.examples import Examples
@@ -47,6 +49,31 @@ def test_boxes_are_drawn_over_the_image_that_was_sent(
     assert "&lt;b&gt;drum&lt;/b&gt;" in page.text
     assert asked[0].headers["authorization"] == "Bearer secret"
     assert photo.read_bytes() in asked[0].content
+
+
+def test_a_registry_that_is_slow_to_answer_holds_up_no_other_request(
+    app: FastAPI, browser_like: httpx.Client, examples: Examples, photo: Path
+) -> None:
+    attach_predictor(app)
+    held_up = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        held_up.append(on_the_event_loop())
+        return httpx.Response(200, json={})
+
+    app.state.registry = ModelRegistry("http://mlflow.test", transport=httpx.MockTransport(answer))
+    files = {"image": ("photo.png", photo.read_bytes(), "image/png")}
+    assert browser_like.post(f"/models/{examples.trained().job_id}/predict", files=files).status_code == 200
+    assert held_up == [False, False]
+
+
+def on_the_event_loop() -> bool:
+    """Whether this runs in the thread that serves all requests."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def test_an_image_without_objects_says_that_nothing_was_found(
