@@ -26,8 +26,16 @@ async def refuse_cross_site(request: Request) -> None:
             raise CrossSiteRequest(f"a page elsewhere ({site}) sent this; send it from this service's own pages")
         return
     origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+    if origin is not None and _host(origin) != request.headers.get("host", "").lower():
         raise CrossSiteRequest(f"{origin} sent this; send it from this service's own pages")
+
+
+def _host(origin: str) -> str | None:
+    """Host and port; None of what is no address, which therefore is another site."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # such as http://[x
+        return None
 
 
 SAME_SITE = Depends(refuse_cross_site)

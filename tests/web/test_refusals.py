@@ -61,7 +61,7 @@ def test_a_form_of_another_site_changes_nothing(
     assert [(known.job_id, known.state) for known in queue.page(limit=5).jobs] == [(job.job_id, "queued")]
 
 
-@pytest.mark.parametrize("origin", ["null", "http://evil.test", "http://localhost:9", "nonsense"])
+@pytest.mark.parametrize("origin", ["null", "http://evil.test", "http://localhost:9", "nonsense", "http://[x"])
 def test_without_the_browsers_word_the_origin_decides(app_client: httpx.Client, origin: str) -> None:
     data = {"work": "train", "preset": "tiny"}
     assert app_client.post("/submit", data=data, headers={"Origin": origin}).status_code == 403

@@ -151,7 +151,9 @@ def test_the_documentation_page_needs_nothing_from_elsewhere(api: httpx.Client) 
     assert {api.get(file).status_code for file in files} == {200}
 
 
-@pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}])
+@pytest.mark.parametrize(
+    "headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://elsewhere.example"}, {"Origin": "http://[x"}]
+)
 @pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/ffff/cancel", "/v1/models/ffff/predict"])
 def test_what_a_foreign_page_has_a_browser_send_is_refused(
     api: httpx.Client, path: str, headers: dict[str, str]
