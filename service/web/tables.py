@@ -147,8 +147,6 @@ def _difference(row: Row, measure: str) -> Cell:
 def sweep_tables(results: SweepResults, job_id: str) -> tuple[Table, ...]:
     """Every trial, best first; the fields that were searched are columns."""
     fields = list(dict.fromkeys(path for run in results.runs for path in run.overrides))
-    sign = -1 if results.goal == "max" else 1
-    ordered = sorted(results.runs, key=lambda run: (run.value is None, sign * (run.value or 0.0)))
     rows = [
         TableRow(
             run.name,
@@ -161,7 +159,7 @@ def sweep_tables(results: SweepResults, job_id: str) -> tuple[Table, ...]:
             ),
             url=f"/jobs/{job_id}/runs/{run.name}",
         )
-        for run in ordered
+        for run in _ranked(results)
     ]
     columns = (
         "trial",
@@ -172,7 +170,21 @@ def sweep_tables(results: SweepResults, job_id: str) -> tuple[Table, ...]:
         "end",
     )
     where = "lowest" if results.goal == "min" else "highest"
-    return (Table("Trials", columns, tuple(rows), f"The {where} {metric_name(results.metric)} first."),)
+    note = f"The {where} {metric_name(results.metric)} first"
+    if any(run.state is not RunState.SUCCEEDED for run in results.runs):
+        note += "; trials that did not come to their end below those that did"
+    return (Table("Trials", columns, tuple(rows), f"{note}."),)
+
+
+def _ranked(results: SweepResults) -> Sequence[RunFound]:
+    """Best first; behind those that came to their end those stopped early, whose value is of another step, and last
+    those that failed.
+    """
+    sign = -1.0 if results.goal == "max" else 1.0
+    order = {RunState.SUCCEEDED: 0, RunState.STOPPED_EARLY: 1, RunState.FAILED: 2}
+    return sorted(
+        results.runs, key=lambda run: (order[run.state], run.value is None, sign * (run.value or 0.0), run.name)
+    )
 
 
 def _ended(run: RunFound) -> Cell:

@@ -3,6 +3,8 @@ import re
 import httpx
 import pytest
 
+from service.jobs.study_results import RunFound, RunState, SweepResults
+from service.web.tables import sweep_tables
 from tests.web.examples import Examples
 
 
@@ -83,3 +85,23 @@ def test_a_sweep_shows_its_curves_and_trials_best_first(browser_like: httpx.Clie
     assert values == sorted(values, key=float, reverse=True)
     assert len(values) == 16
     assert "stopped early" in page
+
+
+@pytest.mark.parametrize(("goal", "order"), [("max", ["b", "a", "d", "c"]), ("min", ["a", "b", "c", "d"])])
+def test_trials_that_did_not_come_to_their_end_stand_below_those_that_did(goal: str, order: list[str]) -> None:
+    found = {
+        "a": (RunState.SUCCEEDED, 0.60),
+        "b": (RunState.SUCCEEDED, 0.70),
+        "c": (RunState.STOPPED_EARLY, 0.10),
+        "d": (RunState.STOPPED_EARLY, 0.75),
+        "e": (RunState.FAILED, None),
+    }
+    runs = [
+        RunFound(name=name, variant=name, seed=0, overrides={}, state=state, value=value)
+        for name, (state, value) in found.items()
+    ]
+    results = SweepResults.model_validate({"metric": "eval/mean_ap", "goal": goal, "best": order[0], "runs": runs})
+    [table] = sweep_tables(results, "abc")
+    assert [row.head for row in table.rows] == [*order, "e"]
+    assert [row.head for row in table.rows if row.cells[0].tone == "best"] == [order[0]]
+    assert "did not come to their end below" in table.note
