@@ -20,6 +20,7 @@ def sweep_charts(results: SweepResults) -> tuple[LineChart, ...]:
                     y_label="%" if is_share(results.metric) else "",
                     logarithmic_x=None,
                     in_percent=is_share(results.metric),
+                    goal=results.goal,
                 )
             )
     return tuple(charts)

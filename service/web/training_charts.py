@@ -33,7 +33,7 @@ def training_charts(series: Series, sections: Sequence[Section] = ()) -> tuple[L
         return sorted(found, key=_term_place)
 
     add("losses", "Losses", below("loss/"), sizes=(WIDE, MIDDLE, NARROW))
-    add("judged", "Judged on the way", below("eval/mean_"), y_label="%", in_percent=True)
+    add("judged", "Judged on the way", below("eval/mean_"), y_label="%", in_percent=True, from_zero=True)
     add("gradients", "Gradient norms", below("gradient/"))
     add("rates", "Learning rates", below("rate/"))
     add("step-time", "Seconds per step", [name for name in ("time/step_s",) if name in shown])

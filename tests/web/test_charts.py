@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from service.web.charts.line_chart import MAX_POINTS, Line, Section, line_chart, thin
+from service.web.charts.line_chart import MAX_POINTS, Goal, Line, Section, line_chart, thin
 from service.web.charts.scales import Scale
 
 
@@ -33,6 +33,34 @@ def test_values_that_are_not_finite_do_not_stretch_the_axis() -> None:
     assert Scale.over([1.0, math.inf, math.nan, 2.0]).high < 3
 
 
+def test_the_air_around_values_does_not_reach_below_zero() -> None:
+    assert Scale.over([0.01, 0.9], logarithmic=False).low == 0
+    assert Scale.over([-0.01, 0.9]).low < -0.01
+
+
+def test_a_curve_fills_its_picture_and_can_be_read_off_at_several_ticks() -> None:
+    points = ((0.01, 0.55), (0.1, 0.64), (1.0, 0.73), (10.0, 0.84))
+    [picture] = line_chart("c", "tau_0", [Line("mAP", points)], in_percent=True, logarithmic_x=None).pictures
+    assert [tick.text for tick in picture.y_ticks] == ["55", "60", "65", "70", "75", "80", "85"]
+
+
+def test_shares_of_a_course_are_measured_from_zero() -> None:
+    lines = [Line("mAP", ((100, 0.70), (200, 0.84)))]
+    [picture] = line_chart("c", "Judged", lines, in_percent=True, from_zero=True).pictures
+    assert picture.y_ticks[0].text == "0"
+
+
+@pytest.mark.parametrize(("goal", "told"), [("max", (1.0, 0.8)), ("min", (0.1, 0.6)), (None, (10.0, 0.7))])
+def test_the_legend_tells_the_best_value_where_there_is_a_best_and_else_the_last(
+    goal: Goal | None, told: tuple[float, float]
+) -> None:
+    chart = line_chart("c", "tau_0", [Line("mAP", ((0.1, 0.6), (1.0, 0.8), (10.0, 0.7)))], goal=goal)
+    [line] = chart.legend
+    assert line.told == told
+    assert line.told_at == line.marks[[0.1, 1.0, 10.0].index(told[0])]
+    assert ("Best" in chart.description) == (goal is not None)
+
+
 def test_an_axis_without_values_is_that_of_shares() -> None:
     assert (Scale.over([]).low, Scale.over([]).high) == (0, 1)
 
@@ -53,7 +81,7 @@ def test_a_line_is_broken_where_nothing_was_measured() -> None:
 def test_a_single_point_is_a_dot_and_no_path() -> None:
     [picture] = line_chart("c", "Judged", [Line("mAP", ((300, 0.5),))], in_percent=True).pictures
     assert picture.lines[0].single
-    assert picture.left <= picture.lines[0].last[0] <= picture.right
+    assert picture.left <= picture.lines[0].told_at[0] <= picture.right
 
 
 def test_the_table_says_what_the_picture_shows() -> None:

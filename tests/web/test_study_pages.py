@@ -81,6 +81,8 @@ def test_a_run_nobody_planned_is_not_found(browser_like: httpx.Client, examples:
 def test_a_sweep_shows_its_curves_and_trials_best_first(browser_like: httpx.Client, examples: Examples) -> None:
     page = browser_like.get(f"/jobs/{examples.sweep().job_id}").text
     assert page.count('<figure class="chart" id="chart-curve-') == 5
+    best = r'<ul class="legend" aria-label="Best values">.*?best mAP</span> <b>[\d.]+ %</b> <span>at 10</span>'
+    assert len(re.findall(best, page, re.DOTALL)) == 5
     values = re.findall(r'</a></th><td class="num[^"]*">([\d.]+)</td>', page)
     assert values == sorted(values, key=float, reverse=True)
     assert len(values) == 16

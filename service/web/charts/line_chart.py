@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 from service.web.charts.scales import Scale, tick_text
 
@@ -21,6 +22,7 @@ _GLYPH = 6.4
 """about the width of a digit at the size of tick labels"""
 
 Point = tuple[float, float]
+Goal = Literal["max", "min"]
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,10 @@ class Drawn:
     colour: int
     """1 to COLOURS"""
     path: str
-    last: Point
-    """place of the last point"""
-    last_value: float
+    told: Point
+    """the point that the legend speaks of: the last, or the best"""
+    told_at: Point
+    """its place"""
     single: bool
     """one point only, which a path would not show"""
     marks: tuple[Point, ...]
@@ -108,6 +111,8 @@ class LineChart:
     logarithmic: bool
     in_percent: bool
     """values are shares, shown in per cent"""
+    goal: Goal | None
+    """the legend speaks of the best value, and where it is; None: of the last"""
     pictures: tuple[Picture, ...]
     table: tuple[TableRow, ...]
 
@@ -133,6 +138,8 @@ def line_chart(
     logarithmic: bool | None = None,
     logarithmic_x: bool | None = False,
     in_percent: bool = False,
+    from_zero: bool = False,
+    goal: Goal | None = None,
     sections: Sequence[Section] = (),
     sizes: Sequence[tuple[int, int]] = (NARROW,),
 ) -> LineChart:
@@ -146,7 +153,9 @@ def line_chart(
         y_label: of the axis.
         logarithmic: y axis; None where the values ask for it.
         logarithmic_x: likewise.
-        in_percent: y values are shares of one; their axis begins at zero.
+        in_percent: y values are shares of one; their axis is linear.
+        from_zero: a linear y axis begins at zero.
+        goal: which of a line's values is best and told; None: the last one is told, as of a course.
         sections: of the x axis, marked by vertical lines.
         sizes: (width, height) of each picture.
 
@@ -164,18 +173,20 @@ def line_chart(
     y = Scale.over(
         (p[1] for line in thinned for p in line.points),
         logarithmic=False if in_percent else logarithmic,
-        include_zero=in_percent,
+        include_zero=from_zero,
     )
     return LineChart(
         id=chart_id,
         title=title,
-        description=_describe(shown, x_label, in_percent=in_percent, logarithmic=y.logarithmic),
+        description=_describe(shown, x_label, in_percent=in_percent, logarithmic=y.logarithmic, goal=goal),
         x_label=x_label,
         y_label=y_label,
         logarithmic=y.logarithmic,
         in_percent=in_percent,
+        goal=goal,
         pictures=tuple(
-            _picture(thinned, x, y, width, height, sections, in_percent=in_percent) for width, height in sizes
+            _picture(thinned, x, y, width, height, sections, in_percent=in_percent, goal=goal)
+            for width, height in sizes
         ),
         table=_table(shown),
     )
@@ -207,8 +218,9 @@ def _picture(
     sections: Sequence[Section],
     *,
     in_percent: bool,
+    goal: Goal | None,
 ) -> Picture:
-    y_ticks = [(tick, tick_text(round(100 * tick, 9) if in_percent else tick)) for tick in y.ticks(height // 45)]
+    y_ticks = [(tick, tick_text(round(100 * tick, 9) if in_percent else tick)) for tick in y.ticks(height // 30)]
     left = 12 + _GLYPH * max((len(text) for _, text in y_ticks), default=1)
     right, top, bottom = width - 14.0, 24.0 if sections else 12.0, height - 36.0
 
@@ -222,13 +234,14 @@ def _picture(
         places = [(across(px), down(py)) for px, py in line.points]
         begins = _beginnings([px for px, _ in line.points])
         path = "".join(("M" if number in begins else "L") + f"{px:g} {py:g}" for number, (px, py) in enumerate(places))
+        told = _told(line, goal)
         few = places if 1 < len(places) <= 12 else []
         return Drawn(
             name=line.name,
             colour=index % COLOURS + 1,
             path=path,
-            last=places[-1],
-            last_value=line.points[-1][1],
+            told=told,
+            told_at=(across(told[0]), down(told[1])),
             single=len(places) == 1,
             marks=tuple(few),
         )
@@ -247,6 +260,16 @@ def _picture(
             _mark(section, x, across) for section in sections if section.begin < x.high and section.end > x.low
         ),
     )
+
+
+def _told(line: Line, goal: Goal | None) -> Point:
+    match goal:
+        case None:
+            return line.points[-1]
+        case "max":
+            return max(line.points, key=lambda p: p[1])
+        case "min":
+            return min(line.points, key=lambda p: p[1])
 
 
 def _beginnings(steps: Sequence[float]) -> frozenset[int]:
@@ -272,7 +295,7 @@ def _table(lines: Sequence[Line]) -> tuple[TableRow, ...]:
     return tuple(TableRow(f"{step:g}", tuple(of.get(step) for of in values)) for step in steps)
 
 
-def _describe(lines: Sequence[Line], x_label: str, *, in_percent: bool, logarithmic: bool) -> str:
+def _describe(lines: Sequence[Line], x_label: str, *, in_percent: bool, logarithmic: bool, goal: Goal | None) -> str:
     def said(value: float) -> str:
         return f"{100 * value:.1f} %" if in_percent else f"{value:.3g}"
 
@@ -284,4 +307,5 @@ def _describe(lines: Sequence[Line], x_label: str, *, in_percent: bool, logarith
         for line in lines
     )
     axis = ", logarithmic" if logarithmic else ""
-    return f"Over {x_label} {first:g} to {last:g}{axis}: {courses}."
+    best = "".join(f" Best: {said(_told(line, goal)[1])} at {_told(line, goal)[0]:g}." for line in lines if goal)
+    return f"Over {x_label} {first:g} to {last:g}{axis}: {courses}.{best}"

@@ -23,7 +23,7 @@ class Scale:
 
     @classmethod
     def over(cls, values: Iterable[float], *, logarithmic: bool | None = None, include_zero: bool = False) -> Self:
-        """The axis that shows all values with a little air; of no values, [0, 1].
+        """The axis that shows all values with a little air, none below zero; of no values, [0, 1].
 
         `logarithmic`: None decides by the spread of the values; a request is dropped where a value is not positive.
         """
@@ -37,7 +37,7 @@ class Scale:
         if include_zero:
             low, high = min(low, 0.0), max(high, 0.0)
         room = (high - low) * 0.05 or abs(high) * 0.5 or 1.0
-        return cls(low if low == 0 else low - room, high + room)
+        return cls(low - room if low < 0 else max(0.0, low - room), high + room)
 
     def place(self, value: float) -> float:
         """Where a value lies: 0 at low, 1 at high."""
