@@ -21,14 +21,28 @@ _KNOWN = {
         "Best and worst images",
         "A page of test images, from those detected best to those detected worst, with annotated and detected boxes.",
     ),
+    "bars.png": (
+        "Measures of each variant",
+        "Bars of mAP, CorLoc and mIoU for each variant: the mean over seeds, its standard deviation, and a dot for each"
+        " seed. The numbers are in the table.",
+    ),
     "error_modes.png": (
         "Error modes",
-        "Bars: for each class the share of best boxes that are correct, inside the object, around it, overlapping it,"
-        " or beside it.",
+        "Stacked bars, first of each variant's average, then of its classes: the share of best boxes that are"
+        " correct, lie inside an object, contain one, overlap one a little, or touch none.",
     ),
     "precision_recall.png": (
         "Precision and recall",
         "Curves of precision against recall, one for each class.",
+    ),
+    "training_curves.png": (
+        "Losses, gradient norms and learning rates",
+        "Curves over the optimizer steps of all stages: losses above, then gradient norms, then learning rates. The"
+        " charts of this page have the numbers.",
+    ),
+    "predictions.png": (
+        "Predicted images",
+        "Images of the folder with the boxes that the model found, each with its class and score.",
     ),
     "curves.png": (
         "The metric along each field",

@@ -1,4 +1,6 @@
 import html
+from pathlib import Path
+from typing import BinaryIO
 
 import httpx
 import pytest
@@ -8,6 +10,9 @@ from service.jobs.specs import EvaluateSpec, PredictSpec
 from service.jobs.states import FailureReason
 from service.jobs.study_results import EvaluateResults, PredictResults
 from service.queue.records import Settlement
+from service.run_files import artifacts
+from service.web.files import File
+from service.web.pictures import pictures
 from tests.web.examples import Examples, judgement, write_spool
 
 
@@ -71,6 +76,40 @@ def test_files_can_be_fetched_and_pictures_are_described(browser_like: httpx.Cli
     assert "1.8 MB" in page
     assert 'alt="Test images with the boxes that the trained network found' in page
     assert browser_like.get(f"/v1/jobs/{job.job_id}/artifacts/detections.png").status_code == 200
+
+
+def test_files_are_listed_by_their_size_without_being_read(
+    browser_like: httpx.Client, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = examples.trained()
+
+    def read(path: Path) -> BinaryIO:
+        raise AssertionError(f"{path} is opened")
+
+    monkeypatch.setattr(artifacts, "open_file", read)
+    monkeypatch.setattr(artifacts, "opened", read)
+    assert "1.8 MB" in browser_like.get(f"/jobs/{job.job_id}").text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bars.png",
+        "comparison.jpg",
+        "curves.png",
+        "detections.png",
+        "error_modes.png",
+        "gallery.jpg",
+        "precision_recall.png",
+        "predictions.png",
+        "training_curves.png",
+    ],
+)
+def test_every_picture_that_a_worker_draws_is_named_and_described(name: str) -> None:
+    [picture] = pictures([File(name, 1, f"/{name}")])
+    assert picture.caption[0].isupper()
+    assert len(picture.alt) > 50
+    assert name not in picture.alt
 
 
 def test_links_lead_to_the_run_in_mlflow_and_to_the_dashboard(browser_like: httpx.Client, examples: Examples) -> None:
