@@ -35,7 +35,8 @@ def select_detections(
     Returns:
         One an image; ordered by class, best first within a class.
     """
-    shortlists = [np.argsort(-s, axis=0, kind="stable")[:boxes_per_class] for s in scores]  # each (min(N, limit), C)
+    # Copied: a slice would keep the whole order alive, of every image of the split at once.
+    shortlists = [np.argsort(-s, axis=0, kind="stable")[:boxes_per_class].copy() for s in scores]  # (min(N, limit), C)
     listed = [np.take_along_axis(s, rows, axis=0) for s, rows in zip(scores, shortlists, strict=True)]
     floor = _score_floor(listed, cap=boxes_per_image_cap * len(image_ids))
     detections = []

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,16 @@ def test_detections_come_by_class_and_best_first() -> None:
 
 def test_a_split_without_images_has_no_detections() -> None:
     assert select_detections([], [], [], nms_iou=0.3, boxes_per_class=100, boxes_per_image_cap=40) == ()
+
+
+def test_memory_grows_with_what_is_listed_and_not_with_the_proposals() -> None:
+    scores = np.random.default_rng(0).random((20_000, 4), dtype=np.float32)
+    boxes = np.tile(ROW_OF_BOXES, (3334, 1))[: len(scores)]
+    order_bytes = scores.size * 8
+    tracemalloc.start()
+    select_detections(
+        list("abcdefghij"), [scores] * 10, [boxes] * 10, nms_iou=0.3, boxes_per_class=5, boxes_per_image_cap=5
+    )
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * order_bytes
