@@ -140,5 +140,6 @@ class ModelShelf:
                     log.info("predictor.model_dropped", model=model_id)
 
     def _within_bounds(self) -> bool:
-        present = [place.predictor for place in self._places.values() if place.predictor is not None]
+        # Read once a place: a thread that loads a changed file sets it to None, without the guard.
+        present = [found for place in self._places.values() if (found := place.predictor) is not None]
         return len(present) <= self._max_models and sum(p.weight_bytes for p in present) <= self._max_bytes

@@ -156,3 +156,20 @@ def test_a_link_out_of_the_folder_of_runs_is_not_followed(runs: Path, model_file
     path.symlink_to(model_file)
     with pytest.raises(ModelNotFound):
         use(shelf_of(runs), "a")
+
+
+def test_a_model_may_be_loaded_anew_while_another_thread_counts_what_there_is(runs: Path) -> None:
+    class GoneAtTheSecondLook:
+        in_use = threading.Lock()
+
+        def __init__(self, predictor: Predictor) -> None:
+            self._looks = [predictor]
+
+        @property
+        def predictor(self) -> Predictor | None:
+            return self._looks.pop() if self._looks else None
+
+    shelf = shelf_of(runs)
+    use(shelf, "a")
+    shelf._places["b"] = GoneAtTheSecondLook(Predictor.load(runs / "b" / "artifacts" / "model.pt"))  # type: ignore[assignment]
+    assert shelf._within_bounds()
