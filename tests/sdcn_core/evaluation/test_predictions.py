@@ -1,3 +1,4 @@
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -89,3 +90,42 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, spoil: object) -> N
     spoil(tmp_path / "predictions.npz")  # type: ignore[operator]
     with pytest.raises(BadInput, match=r"predictions\.npz cannot be read"):
         load_predictions(tmp_path / "predictions.npz")
+
+
+def test_a_damaged_file_is_named_or_read_as_it_was_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    found = tuple(detections(random_boxes(rng, 5), rng.random(5), np.arange(5) % 2, f"im{k}") for k in range(4))
+    path = tmp_path / "predictions.npz"
+    save_predictions(Predictions(CLASSES, found, {"im0": np.ones((3, 4), np.uint8)}), path)
+    whole, refused = path.read_bytes(), set()
+    expected = contents(load_predictions(path))
+    for _ in range(600):
+        damaged = bytearray(whole)
+        start = int(rng.integers(len(whole)))
+        match rng.integers(3):
+            case 0:
+                damaged[start] ^= 1 << int(rng.integers(8))
+            case 1:
+                damaged[start : start + 20] = rng.bytes(20)
+            case _:
+                del damaged[start : start + int(rng.integers(1, 64))]
+        path.write_bytes(damaged)
+        try:
+            assert contents(load_predictions(path)) == expected
+        except BadInput as error:
+            refused.add(type(error.__cause__))
+    assert {zlib.error, NotImplementedError, KeyError} <= refused
+
+
+def test_offsets_that_hold_no_number_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.npz"
+    np.savez(path, image_ids=["a"], offsets=np.int64(0), boxes=[], scores=[], labels=np.array([]))
+    with pytest.raises(BadInput, match=r"predictions\.npz cannot be read"):
+        load_predictions(path)
+
+
+def contents(predictions: Predictions) -> list[object]:
+    found = [
+        (one.image_id, one.boxes.tolist(), one.scores.tolist(), one.classes.tolist()) for one in predictions.detections
+    ]
+    return [predictions.classes, found, {image_id: grid.tolist() for image_id, grid in predictions.maps.items()}]
