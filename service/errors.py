@@ -3,10 +3,13 @@
 ServiceError                     500
 ├── InvalidSpec                  422  a job's spec contradicts itself; `fields` names where
 ├── InvalidRequest               400  a header, cursor or body cannot be read at all
-├── JobNotFound                  404
+├── JobNotFound                  404  likewise RunNotFound, ArtifactNotFound, ModelNotFound, CheckpointNotFound
 ├── IdempotencyKeyReused         422  the same key came with another body
 ├── JobAlreadyEnded              409  nothing is left to cancel
-├── ResultsNotReady              409  the job has not succeeded (yet)
+├── ResultsNotReady              409  the job has not succeeded (yet); of a study's table TableNotReady
+├── ChampionUnclear              409  `champion` alone, and not exactly one is
+├── PredictorRefused                  the predictor cannot use the images; the status is its own
+├── PredictorUnavailable         503  likewise RegistryUnavailable: what answers this is away
 ├── DatabaseUnavailable          503  the queue cannot be reached; trying again later helps
 ├── LeaseLost                    409  a worker's claim is no longer its own; it must write nothing
 └── IllegalTransition            500  a defect of ours: the transition table forbids the move
@@ -80,6 +83,13 @@ class ModelNotFound(ServiceError):
 
     status = 404
     title = "No such model"
+
+
+class CheckpointNotFound(ServiceError):
+    """The training keeps no checkpoint of this step."""
+
+    status = 404
+    title = "No such checkpoint"
 
 
 class IdempotencyKeyReused(ServiceError):

@@ -139,6 +139,25 @@ class ModelCatalogue:
             raise ModelNotFound(f"no finished training has left a model {model_id[:150]!r}; {self._some()}")
         return model
 
+    def training(self, model_id: str) -> tuple[RunFiles, ExperimentConfig]:
+        """The files of a training, finished or not, and the experiment with which it was begun.
+
+        Raises:
+            ModelNotFound: there is no training of this id.
+        """
+        job_id, slash, run = model_id.partition("/")
+        try:
+            job = self._queue.get(job_id)
+            files = job_files(self._runs, job_id, run if slash else None)
+            asked = (read_record(files) or {}) if slash else job.spec
+            if (job.kind in STUDIES) is bool(slash) and (slash or job.kind == "train"):
+                return files, ExperimentConfig.model_validate(asked.get("experiment"))
+        except (JobNotFound, RunNotFound, ValidationError):
+            pass
+        raise ModelNotFound(
+            f"no training has the id {model_id[:150]!r}: name a job of kind train, or JOB/RUN of a study's run"
+        )
+
     def _some(self) -> str:
         known = [model.model_id for model in self.page(limit=5).models[:5]]
         if not known:

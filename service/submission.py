@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 from pydantic import ValidationError
 
-from service.errors import ModelNotFound, ResultsNotReady
+from service.errors import CheckpointNotFound, ModelNotFound, ResultsNotReady
 from service.jobs.advice import warnings
 from service.jobs.any_results import AnyResults, parse_results
 from service.jobs.base_spec import refused
@@ -16,6 +16,7 @@ from service.jobs.states import JobState
 from service.models import ModelCatalogue
 from service.queue.records import Job
 from service.queue.repository import JobQueue
+from service.run_files.checkpoints import checkpoint_at
 
 log = structlog.get_logger()
 
@@ -35,17 +36,27 @@ def check(spec: JobSpec, models: ModelCatalogue | None = None) -> tuple[JobSpec,
         models: where the model of an evaluation or prediction must be; None: it is looked for when the job runs.
 
     Raises:
-        InvalidSpec: the spec contradicts itself, or names a model that is not there.
+        InvalidSpec: the spec contradicts itself, or names a model or checkpoint that is not there.
     """
     resolved = spec.resolve()
     if models is not None and isinstance(resolved, EvaluateSpec | PredictSpec):
-        try:
-            model = models.get(resolved.model)
-        except ModelNotFound as error:
-            raise refused("model", error.detail) from None
-        if isinstance(resolved, EvaluateSpec):
-            resolved.judged(model.experiment)
+        _check_model(resolved, models)
     return resolved, warnings(resolved)
+
+
+def _check_model(spec: EvaluateSpec | PredictSpec, models: ModelCatalogue) -> None:
+    try:
+        if isinstance(spec, EvaluateSpec) and spec.checkpoint is not None:
+            files, experiment = models.training(spec.model)
+            checkpoint_at(files.path, spec.checkpoint)
+        else:
+            experiment = models.get(spec.model).experiment
+    except ModelNotFound as error:
+        raise refused("model", error.detail) from None
+    except CheckpointNotFound as error:
+        raise refused("checkpoint", error.detail) from None
+    if isinstance(spec, EvaluateSpec):
+        spec.judged(experiment)
 
 
 def submit(
@@ -54,7 +65,7 @@ def submit(
     """Queue the job; on return it is durable. `models` as for `check`.
 
     Raises:
-        InvalidSpec: the spec contradicts itself, or names a model that is not there.
+        InvalidSpec: the spec contradicts itself, or names a model or checkpoint that is not there.
         IdempotencyKeyReused: the key came with another body before.
     """
     resolved, _ = check(spec, models)

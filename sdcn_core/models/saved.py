@@ -4,7 +4,7 @@ looked for.
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,21 @@ class SavedModel:
     """names by class index"""
     sha256: str
     """of the file, 64 hex digits"""
+
+
+def save_model(
+    path: Path, *, experiment: ExperimentConfig, classes: Sequence[str], weights: Mapping[str, Tensor]
+) -> None:
+    """Write a model as `load_model` reads it.
+
+    Args:
+        path: of the file.
+        experiment: with which it was trained.
+        classes: names by class index.
+        weights: of f^E, f^D and f^S where there is one, by the names that SDCN gives them.
+    """
+    content = {"experiment": experiment.model_dump(mode="json"), "classes": list(classes), "weights": dict(weights)}
+    torch.save(content, path)
 
 
 def load_model(path: Path) -> SavedModel:

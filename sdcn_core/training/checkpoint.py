@@ -17,6 +17,8 @@ from torch import Tensor
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import CheckpointError
+from sdcn_core.models.saved import save_model
+from sdcn_core.training.networks import Part
 
 FORMAT_VERSION = 2
 FILE_NAME = "checkpoint.pt"
@@ -78,3 +80,21 @@ def load_checkpoint(folder: Path, experiment: ExperimentConfig, *, device: torch
             f" this one is {experiment.digest()}: resume with the configuration that wrote it"
         )
     return checkpoint
+
+
+def model_from_checkpoint(folder: Path, experiment: ExperimentConfig, path: Path) -> int:
+    """Write the checkpoint's f^E, f^D and f^S as a model that `load_model` reads; the step at which it was written.
+
+    Args:
+        folder: of the checkpoint.
+        experiment: that wrote it.
+        path: of the model's file.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+    """
+    checkpoint = load_checkpoint(folder, experiment, device=torch.device("cpu"))
+    parts = (part for part in (Part.BACKBONE, Part.DETECTION, Part.SEGMENTATION) if part in checkpoint.networks)
+    weights = {f"{part}.{name}": value for part in parts for name, value in checkpoint.networks[part].items()}
+    save_model(path, experiment=experiment, classes=checkpoint.classes, weights=weights)
+    return checkpoint.global_step

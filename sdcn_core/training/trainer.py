@@ -22,6 +22,7 @@ from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.schedule import LabelTrainingConfig
 from sdcn_core.data.datasets import DataRoots
 from sdcn_core.errors import TrainingDiverged
+from sdcn_core.models.saved import save_model
 from sdcn_core.objective import LossName, SDCNObjective
 from sdcn_core.structures.sample import Batch
 from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
@@ -428,13 +429,11 @@ class _Run:
     def _save_model(self) -> Path:
         """Weights of f^E, f^D and f^S with all that is needed to build them again."""
         path = self.work_dir / MODEL_FILE
-        torch.save(
-            {
-                "experiment": self.experiment.model_dump(mode="json"),
-                "classes": list(self.inputs.classes),
-                "weights": self.networks.sdcn.state_dict(),
-            },
+        save_model(
             path,
+            experiment=self.experiment,
+            classes=self.inputs.classes,
+            weights=self.networks.sdcn.state_dict(),
         )
         return path
 

@@ -19,8 +19,9 @@ from service.client.following import follow
 from service.client.result_tables import results_view
 from service.client.spec_options import named, parse_spec, read_file, seeded, with_options
 from service.client.tables import job_details, jobs_table, presets_table
-from service.client.terminal import AsJson, Home, JobId, Url, complain, out, print_json, print_json_list, say
-from service.jobs.specs import JobSpec
+from service.client.terminal import AsJson, Home, JobId, Key, Url, complain, out, print_json, print_json_list, say
+from service.errors import InvalidSpec
+from service.jobs.specs import AblationSpec, JobSpec
 from service.jobs.states import JobState
 
 
@@ -75,7 +76,7 @@ def submit(
     gpus: Annotated[int | None, typer.Option(help="GPUs of each.")] = None,
     max_attempts: Annotated[int | None, typer.Option(help="How often it may be tried.")] = None,
     priority: Annotated[int | None, typer.Option(help="Larger is earlier.")] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency-Key: the same one never makes two jobs.")] = None,
+    key: Key = None,
     validate_only: Annotated[bool, typer.Option("--validate", help="Only say what would run.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Then follow it to its end.")] = False,
     as_json: AsJson = False,
@@ -188,6 +189,9 @@ app.command()(model_commands.models)
 @app.command()
 def evaluate(
     model: model_commands.Model,
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="STEP|newest", help="A checkpoint of the training in place of its model.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="On which AP is counted; else the data set's test split.")] = None,
     corloc_split: Annotated[
         str | None, typer.Option(help="On which CorLoc is counted; else the data set's training split.")
@@ -199,7 +203,7 @@ def evaluate(
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="One value below evaluation or data.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Shown in lists and in MLflow.")] = None,
-    key: Annotated[str | None, typer.Option(help="Idempotency-Key: the same one never makes two jobs.")] = None,
+    key: Key = None,
     watch: Annotated[bool, typer.Option("--watch", help="Then follow it to its end.")] = False,
     as_json: AsJson = False,
     url: Url = None,
@@ -209,7 +213,9 @@ def evaluate(
     with terminal.open_client(url, home) as client:
         source: JsonValue = None if data_path is None else {"kind": "voc", "path": data_path}
         asked: dict[str, JsonValue] = {"kind": "evaluate", "model": model_commands.model_id(client, model)}
-        given: dict[str, JsonValue] = {"name": name, "ap_split": split, "corloc_split": corloc_split, "source": source}
+        step: JsonValue = int(checkpoint) if checkpoint is not None and checkpoint.isdecimal() else checkpoint
+        given: dict[str, JsonValue] = {"checkpoint": step, "name": name, "ap_split": split}
+        given |= {"corloc_split": corloc_split, "source": source}
         submit_spec(
             client, parse_spec(with_options(asked, given, {}, override or ())), key=key, watch=watch, as_json=as_json
         )
@@ -272,7 +278,13 @@ def demo(
     """Start the service, train OICR and SDCN side by side through it, show what came out, stop the service."""
     from service.client.demo import run_demo
 
-    raise typer.Exit(run_demo(home_folder(home), study, data, out()))
+    spec = parse_spec({"kind": "ablation", "study": study, "preset": data})
+    assert isinstance(spec, AblationSpec)  # it is what was asked for
+    try:
+        spec.resolve()
+    except InvalidSpec as error:  # before anything is started for it
+        raise typer.BadParameter(error.detail) from None
+    raise typer.Exit(run_demo(home_folder(home), spec, out()))
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from service.jobs.study_results import (
     EvaluateResults,
     PredictResults,
     RunFound,
+    RunState,
     Spread,
     SweepResults,
 )
@@ -91,6 +92,8 @@ def judgement_table(results: EvaluateResults) -> Table:
     """AP, CorLoc and, where there are masks, IoU of each class."""
     judged = results.judgement
     title = f"AP on {results.ap_split}, CorLoc on {results.corloc_split}, in percent"
+    if results.checkpoint is not None:
+        title += f"; checkpoint of step {results.checkpoint}"
     table = Table(title=title, title_justify="left")
     table.add_column("class")
     columns = {"AP": judged.ap, "CorLoc": judged.corloc} | ({"IoU": judged.iou} if judged.iou else {})
@@ -130,7 +133,8 @@ def _value(value: float | None, *, share: bool) -> str:
     return percent(value) if share else f"{value:.4g}"
 
 
-def _rank(run: RunFound, goal: str) -> tuple[bool, float]:
-    if run.value is None:
-        return True, 0.0
-    return False, -run.value if goal == "max" else run.value
+def _rank(run: RunFound, goal: str) -> tuple[int, bool, float]:
+    """As in the sweep's report: a value at an early stop is no rival to one at the end."""
+    ended = (RunState.SUCCEEDED, RunState.STOPPED_EARLY, RunState.FAILED).index(run.state)
+    value = run.value or 0.0
+    return ended, run.value is None, -value if goal == "max" else value

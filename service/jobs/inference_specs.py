@@ -43,6 +43,9 @@ class EvaluateSpec(_ModelSpec):
     """Judge a trained model on a data set and split, by all metrics."""
 
     kind: Literal["evaluate"] = "evaluate"
+    checkpoint: Literal["newest"] | Annotated[int, Field(ge=0)] | None = None
+    """a checkpoint of the training in place of its finished model: the step at which it was written, or `newest`. A
+    training that is at work, failed or was cancelled has some too"""
     source: DataSource | None = None
     """the data set; null: the one it was trained on. Its classes must be the model's"""
     ap_split: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")] | None = None

@@ -179,6 +179,8 @@ class EvaluateResults(_Found):
 
     kind: Literal["evaluate"] = "evaluate"
     model: str
+    checkpoint: int | None = None
+    """the step at which the judged checkpoint was written; null: the finished model was judged"""
     classes: tuple[str, ...]
     ap_split: str
     corloc_split: str

@@ -33,7 +33,8 @@ def headline(job: Job) -> str:
             best = next((run.value for run in results.runs if run.name == results.best), None)
             return f"best {metric_name(results.metric)} {metric_value(results.metric, best)}"
         case EvaluateResults():
-            return f"{percent(results.judgement.mean_ap)} mAP · {percent(results.judgement.mean_corloc)} CorLoc"
+            found = f"{percent(results.judgement.mean_ap)} mAP · {percent(results.judgement.mean_corloc)} CorLoc"
+            return found if results.checkpoint is None else f"{found} at step {results.checkpoint}"
         case PredictResults():
             return f"{results.boxes} boxes in {results.images} images"
         case None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import torch
 
@@ -17,14 +18,15 @@ from sdcn_core.training.judging import Judge, results_by_class
 from sdcn_core.training.plan import DATA_SHARE
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.ranks import Ranks
+from sdcn_core.training.trainer import JUDGED_MEANS, MODEL_FILE
 from service.errors import InvalidSpec
 from service.jobs.inference_specs import EvaluateSpec
 from service.jobs.results import Judgement
 from service.jobs.study_results import EvaluateResults
-from workers.attempt_folder import AttemptOrder, Succeeded
+from workers.attempt_folder import AttemptFolder, AttemptOrder, Succeeded
 from workers.executors.base import JobContext
 from workers.executors.data import DataProgress
-from workers.executors.trained_model import in_task, model_path
+from workers.executors.trained_model import in_task, keep_checkpoint_as_model, model_path
 from workers.ray_runtime.one_task import TaskOrder, run_as_task
 from workers.spool import FileEvent, MetricsEvent, NoteEvent, ProgressEvent
 from workers.training.events import keep_files
@@ -39,19 +41,41 @@ def evaluate(context: JobContext) -> Succeeded:
     order = context.order
     spec = order.spec
     assert isinstance(spec, EvaluateSpec)
-    saved = load_model(model_path(order, spec.model))
+    step = take_checkpoint(context, spec)
+    saved = load_model(_judged_file(order, context.folder, spec))
     experiment = judged_experiment(spec, saved.experiment)
     keep_text(context.spool, context.run.artifacts / "config.json", experiment.model_dump_json(indent=2))
     prepare_judged_data(context, experiment.data, saved.classes)
     context.check_stop()
     context.spool.append(NoteEvent(text="judging the model"))
-    results = run_as_task(judge_model, order, context.folder, spec.resources)
+    results = run_as_task(judge_model, order, context.folder, spec.resources).model_copy(update={"checkpoint": step})
     keep_text(context.spool, context.run.artifacts / "results.json", results.model_dump_json(indent=2))
     artifacts = context.run.artifacts
     return Succeeded(
         results=json.loads(results.model_dump_json()),
         artifacts={path.name: path for path in sorted(artifacts.iterdir()) if not path.name.startswith(".")},
     )
+
+
+def take_checkpoint(context: JobContext, spec: EvaluateSpec) -> int | None:
+    """Keep the checkpoint that shall be judged as a model in the attempt's folder; its step, None: none was asked for.
+
+    A training at work removes old ones, so it is copied before anything that takes time.
+
+    Raises:
+        BadInput: there is no such checkpoint, or it cannot be read.
+    """
+    if spec.checkpoint is None:
+        return None
+    context.folder.work.mkdir(parents=True, exist_ok=True)
+    path = context.folder.work / MODEL_FILE
+    step = keep_checkpoint_as_model(context.order, spec.model, spec.checkpoint, path)
+    context.spool.append(NoteEvent(text=f"judging the checkpoint of step {step}"))
+    return step
+
+
+def _judged_file(order: AttemptOrder, folder: AttemptFolder, spec: EvaluateSpec) -> Path:
+    return model_path(order, spec.model) if spec.checkpoint is None else folder.work / MODEL_FILE
 
 
 def judged_experiment(spec: EvaluateSpec, trained: ExperimentConfig) -> ExperimentConfig:
@@ -103,7 +127,7 @@ def judge_model(order: TaskOrder) -> EvaluateResults:
     spec = order.attempt.spec
     assert isinstance(spec, EvaluateSpec)
     with in_task(order) as (context, device):
-        saved = load_model(model_path(order.attempt, spec.model))
+        saved = load_model(_judged_file(order.attempt, context.folder, spec))
         experiment = judged_experiment(spec, saved.experiment)
         inputs = _inputs(experiment.data, _roots(order.attempt))
         return _judge(context, spec, saved, Judge(experiment, inputs, Ranks(0, 1, device)), inputs, device=device)
@@ -162,7 +186,7 @@ def _judged_sets(data: DataConfig, roots: DataRoots) -> tuple[AnnotatedSet, Anno
 
 def _metrics(judgement: Judgement) -> dict[str, float]:
     """Under the names that a training's have."""
-    means = {"mean_ap": judgement.mean_ap, "mean_corloc": judgement.mean_corloc, "mean_iou": judgement.mean_iou}
+    means = {name: getattr(judgement, name) for name in JUDGED_MEANS}
     by_class = {"ap": judgement.ap, "corloc": judgement.corloc}
     values = {f"eval/{name}": value for name, value in means.items()}
     values |= {f"eval/{measure}/{name}": v for measure, found in by_class.items() for name, v in found.items()}

@@ -3,11 +3,18 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import torch
+from pydantic import ValidationError
 
-from sdcn_core.errors import WeightsError
+from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.errors import BadInput, CheckpointError, WeightsError
+from sdcn_core.training.checkpoint import model_from_checkpoint
 from sdcn_core.training.trainer import MODEL_FILE
+from service.errors import CheckpointNotFound
+from service.run_files.checkpoints import checkpoint_at
+from service.run_files.folders import RunFiles
 from workers.attempt_folder import AttemptFolder, AttemptOrder
 from workers.executors.base import JobContext
 from workers.ray_runtime.one_task import TaskOrder
@@ -24,12 +31,47 @@ def model_path(order: AttemptOrder, model: str) -> Path:
     Raises:
         WeightsError: there is none any more.
     """
-    job_id, _, run = model.partition("/")
-    folder = order.home / "runs" / job_id
-    path = (folder / "runs" / run if run else folder) / "artifacts" / MODEL_FILE
+    path = _training(order, model).artifacts / MODEL_FILE
     if not path.is_file():
         raise WeightsError(f"model {model} is not there (any more): GET /v1/models lists those there are")
     return path
+
+
+def keep_checkpoint_as_model(order: AttemptOrder, model: str, step: int | Literal["newest"], path: Path) -> int:
+    """Write a checkpoint of a training as a model's file; the step at which it was written.
+
+    Args:
+        order: of the attempt.
+        model: the training, as for `model_path`.
+        step: of the checkpoint, or the newest.
+        path: of the model's file.
+
+    Raises:
+        BadInput: the training keeps no such checkpoint, or it cannot be read.
+    """
+    training = _training(order, model)
+    try:
+        return model_from_checkpoint(checkpoint_at(training.path, step), _experiment(training, model), path)
+    except CheckpointNotFound as error:
+        raise BadInput(f"checkpoint: {error.detail}") from None
+    except CheckpointError as error:
+        raise BadInput(f"checkpoint: {error}") from None
+
+
+def _training(order: AttemptOrder, model: str) -> RunFiles:
+    job_id, _, run = model.partition("/")
+    folder = order.home / "runs" / job_id
+    return RunFiles(folder / "runs" / run if run else folder)
+
+
+def _experiment(training: RunFiles, model: str) -> ExperimentConfig:
+    """The experiment that a training wrote down when it began."""
+    try:
+        return ExperimentConfig.model_validate_json((training.artifacts / "config.json").read_bytes())
+    except (OSError, ValidationError):
+        raise BadInput(
+            f"model: training {model} has left no config.json that this version can read: train it again"
+        ) from None
 
 
 @contextmanager

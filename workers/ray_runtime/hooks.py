@@ -10,9 +10,9 @@ from torch import nn
 
 from sdcn_core.training.progress import TrainingReport
 from sdcn_core.training.ranks import Ranks
+from service.run_files.checkpoints import checkpoint_name
 from workers.ray_runtime.reporting import to_payload
 from workers.spool import Event, ResumedEvent
-from workers.training.checkpoints import checkpoint_name
 from workers.training.events import events_of, keep_files
 from workers.training.order import TrainingOrder
 

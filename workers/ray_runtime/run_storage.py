@@ -9,7 +9,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from workers.training.checkpoints import PREFIX
+from service.run_files.checkpoints import PREFIX
 
 log = logging.getLogger(__name__)
 

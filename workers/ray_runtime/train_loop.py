@@ -9,9 +9,9 @@ from ray import train as ray_train
 from ray.train.torch import get_device
 
 from sdcn_core.training.ranks import Ranks
+from service.run_files.checkpoints import step_of
 from workers.attempt_folder import write_atomically
 from workers.ray_runtime.hooks import RayHooks
-from workers.training.checkpoints import step_of
 from workers.training.lock import held
 from workers.training.order import TrainingEnd, TrainingOrder
 from workers.training.process import train_rank

@@ -8,8 +8,9 @@ from torch import nn
 
 from sdcn_core.training.progress import Stage, TrainingReport
 from sdcn_core.training.ranks import Ranks
+from service.run_files.checkpoints import step_of
 from workers.spool import EventSpool, ResumedEvent
-from workers.training.checkpoints import KeptCheckpoints, step_of
+from workers.training.checkpoints import KeptCheckpoints
 from workers.training.events import events_of, keep_files
 from workers.training.order import TrainingEnd, TrainingOrder
 from workers.training.process import train_rank

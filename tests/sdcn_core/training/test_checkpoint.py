@@ -4,11 +4,26 @@ from pathlib import Path
 import pytest
 import torch
 
+from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import CheckpointError
-from sdcn_core.training.checkpoint import FILE_NAME, Checkpoint, load_checkpoint, save_checkpoint
+from sdcn_core.models.saved import load_model
+from sdcn_core.training.checkpoint import (
+    FILE_NAME,
+    Checkpoint,
+    load_checkpoint,
+    model_from_checkpoint,
+    save_checkpoint,
+)
 from tests.sdcn_core.training.small import small_experiment, small_networks
 
 EXPERIMENT = small_experiment()
+OICR = small_experiment(
+    **{
+        "objective.segmentation_branch": False,
+        "objective.segmentation_instructs_detection": False,
+        "objective.detection_instructs_segmentation": False,
+    }
+)
 CPU = torch.device("cpu")
 
 
@@ -38,6 +53,21 @@ def test_a_checkpoint_of_another_experiment_is_refused(tmp_path: Path) -> None:
     written(tmp_path)
     with pytest.raises(CheckpointError, match="resume with the configuration that wrote it"):
         load_checkpoint(tmp_path, small_experiment(**{"objective.tau_0": 0.4}), device=CPU)
+
+
+@pytest.mark.parametrize("experiment", [EXPERIMENT, OICR], ids=["sdcn", "oicr"])
+def test_a_checkpoint_becomes_a_model_without_what_only_training_needs(
+    experiment: ExperimentConfig, tmp_path: Path
+) -> None:
+    networks = small_networks(experiment)
+    classes = [f"class-{k}" for k in range(networks.sdcn.num_classes)]
+    save_checkpoint(Checkpoint(experiment.digest(), classes, 7, 0, networks.weights(), {}, None), tmp_path)
+    assert model_from_checkpoint(tmp_path, experiment, tmp_path / "model.pt") == 7
+    saved = load_model(tmp_path / "model.pt")
+    assert (saved.experiment, saved.classes) == (experiment, tuple(classes))
+    own, kept = networks.sdcn.state_dict(), saved.sdcn.state_dict()
+    assert own.keys() == kept.keys()
+    assert all(torch.equal(own[name], kept[name]) for name in own)
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

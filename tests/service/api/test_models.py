@@ -13,6 +13,7 @@ from service.predictor import Predictor
 from service.queue.records import Settlement
 from service.queue.repository import JobQueue
 from service.registry import Registered, RegisteredVersion
+from service.run_files.checkpoints import checkpoint_name
 from tests.service.api.studies import ABLATION, begin_run, end_run, leave
 from tests.service.api.test_jobs import RESULTS, start
 
@@ -245,3 +246,25 @@ def test_an_evaluation_that_does_not_fit_its_model_names_the_field(
     answer = api.post("/v1/jobs", json={"kind": "evaluate", "model": model, **fields})
     assert answer.status_code == 422
     assert field in [error["field"] for error in answer.json()["errors"]]
+
+
+def test_a_checkpoint_of_a_training_at_work_can_be_evaluated(api: httpx.Client, jobs: JobQueue, tmp_path: Path) -> None:
+    job_id = str(api.post("/v1/jobs", json={"preset": "tiny"}).json()["id"])
+    start(jobs)
+    asked = {"kind": "evaluate", "model": job_id, "checkpoint": "newest"}
+    early = api.post("/v1/jobs", json=asked)
+    assert (early.status_code, early.json()["errors"][0]["field"]) == (422, "checkpoint")
+    (tmp_path / "runs" / job_id / checkpoint_name(8)).mkdir(parents=True)
+    assert api.post("/v1/jobs", json=asked).json()["spec"]["checkpoint"] == "newest"
+    assert "keeps those of 8" in api.post("/v1/jobs", json={**asked, "checkpoint": 9}).json()["detail"]
+    assert api.post("/v1/jobs", json={**asked, "checkpoint": "last"}).status_code == 422
+
+
+def test_a_checkpoint_of_a_studys_run_can_be_evaluated(api: httpx.Client, tmp_path: Path) -> None:
+    job_id = str(api.post("/v1/jobs", json=ABLATION).json()["id"])
+    (begin_run(tmp_path, job_id, "oicr-seed0") / "checkpoints" / checkpoint_name(8)).mkdir(parents=True)
+    asked = {"kind": "evaluate", "model": f"{job_id}/oicr-seed0", "checkpoint": 8}
+    assert api.post("/v1/jobs", json=asked).status_code == 202
+    for no_training in (job_id, f"{job_id}/none", "ffff"):
+        answer = api.post("/v1/jobs", json={**asked, "model": no_training})
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "model"), no_training

@@ -11,6 +11,7 @@ from service.jobs.study_results import AblationResults, RunFound, ablation_rows
 from service.predictor import Predictor
 from service.queue.records import Settlement
 from service.queue.repository import JobQueue
+from service.run_files.checkpoints import checkpoint_name
 from tests.service.api.studies import JUDGEMENT, begin_run, end_run, leave
 from tests.service.api.test_jobs import RESULTS, start
 from tests.service.client.test_cli import Sdcn, sdcn
@@ -102,6 +103,14 @@ def test_models_are_listed_and_evaluated(sdcn: Sdcn, client: SdcnClient, model: 
     assert sdcn("evaluate", model, "--split", "val", "--set", "evaluation.flip=false").exit_code == 0
     spec = client.get(next(client.jobs(kind="evaluate")).id).spec
     assert (spec["model"], spec["ap_split"], spec["overrides"]) == (model, "val", {"evaluation.flip": False})
+
+
+def test_a_checkpoint_is_evaluated_by_its_step(sdcn: Sdcn, client: SdcnClient, model: str, tmp_path: Path) -> None:
+    (tmp_path / "runs" / model / checkpoint_name(8)).mkdir()
+    for asked in ("8", "newest"):
+        assert sdcn("evaluate", model, "--checkpoint", asked).exit_code == 0
+    assert {client.get(job.id).spec["checkpoint"] for job in client.jobs(kind="evaluate")} == {8, "newest"}
+    assert "keeps those of 8" in " ".join(sdcn("evaluate", model, "--checkpoint", "7").output.split())
 
 
 def test_an_evaluation_of_nothing_ends_with_two(sdcn: Sdcn, model: str) -> None:

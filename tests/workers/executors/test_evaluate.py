@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -10,13 +11,22 @@ import pytest
 
 from sdcn_core.data.scenes import SCENE_CLASSES
 from sdcn_core.errors import BadInput, DatasetError, WeightsError
+from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
+from sdcn_core.training.networks import Networks
 from service.jobs.inference_specs import EvaluateSpec
 from service.jobs.study_results import EvaluateResults
+from service.run_files.checkpoints import checkpoint_name
 from tests.workers.executors.trained import ContextOf, trained_experiment, write_model
-from workers.attempt_folder import Succeeded
+from workers.attempt_folder import RunFolder, Succeeded
 from workers.errors import AttemptStopped
 from workers.executors.base import JobContext
-from workers.executors.evaluate import evaluate, judge_model, judged_experiment, prepare_judged_data
+from workers.executors.evaluate import (
+    evaluate,
+    judge_model,
+    judged_experiment,
+    prepare_judged_data,
+    take_checkpoint,
+)
 from workers.ray_runtime.one_task import TaskOrder
 from workers.spool import FileEvent, MetricsEvent, ProgressEvent, SpoolReader
 
@@ -103,6 +113,48 @@ def test_the_model_of_a_studys_run_is_found(context_of: ContextOf, tmp_path: Pat
     context = context_of(spec(model="abc/oicr-seed0"))
     prepare_judged_data(context, trained_experiment().data, SCENE_CLASSES)
     assert judge_model(task(context)).model == "abc/oicr-seed0"
+
+
+def leave_checkpoint(run: RunFolder, step: int) -> None:
+    """What a training of the experiment has left by that step: a checkpoint, no model."""
+    experiment = trained_experiment()
+    networks = Networks.build(experiment, len(SCENE_CLASSES), None)
+    checkpoint = Checkpoint(experiment.digest(), list(SCENE_CLASSES), step, 0, networks.weights(), {}, None)
+    save_checkpoint(checkpoint, run.path / checkpoint_name(step))
+    run.artifacts.mkdir()
+    (run.artifacts / "config.json").write_text(experiment.model_dump_json())
+
+
+def test_a_checkpoint_is_judged_of_a_training_that_left_no_model(context_of: ContextOf, tmp_path: Path) -> None:
+    leave_checkpoint(RunFolder(tmp_path, "def"), 6)
+    context = context_of(spec(model="def", checkpoint="newest"))
+    assert take_checkpoint(context, context.order.spec) == 6
+    shutil.rmtree(tmp_path / "runs" / "def")  # the training at work removes old checkpoints
+    prepare_judged_data(context, trained_experiment().data, SCENE_CLASSES)
+    assert judge_model(task(context)).judgement.num_test_images == 6
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        ("checkpoint.pt", "checkpoint: .* cannot be read"),
+        ("config.json", "model: training def has left no config.json"),
+    ],
+)
+def test_what_cannot_be_read_of_a_checkpoint_is_named(
+    context_of: ContextOf, tmp_path: Path, broken: str, said: str
+) -> None:
+    leave_checkpoint(RunFolder(tmp_path, "def"), 6)
+    next((tmp_path / "runs" / "def").glob(f"*/{broken}")).write_bytes(b"{")
+    with pytest.raises(BadInput, match=said):
+        evaluate(context_of(spec(model="def", checkpoint=6)))
+
+
+def test_metrics_have_the_names_of_a_trainings(context: JobContext) -> None:
+    prepare_judged_data(context, trained_experiment().data, SCENE_CLASSES)
+    judge_model(task(context))
+    (metrics,) = [event for event in SpoolReader(context.folder.events).read() if isinstance(event, MetricsEvent)]
+    assert {"eval/mean_iou", "eval/pixel_recall", "eval/heatmap_precision", "eval/ap/clover"} <= metrics.values.keys()
 
 
 @pytest.mark.integration

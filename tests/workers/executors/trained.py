@@ -8,6 +8,7 @@ import torch
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.presets import PRESETS
 from sdcn_core.data.scenes import SCENE_CLASSES
+from sdcn_core.models.saved import save_model
 from sdcn_core.models.sdcn import SDCN
 from service.jobs.specs import JobSpec
 from workers.executors.base import JobContext
@@ -26,10 +27,5 @@ def write_model(path: Path) -> None:
     experiment = trained_experiment()
     torch.manual_seed(0)
     sdcn = SDCN(experiment.model, len(SCENE_CLASSES), segmentation_branch=True, weights_root=None)
-    content = {
-        "experiment": experiment.model_dump(mode="json"),
-        "classes": list(SCENE_CLASSES),
-        "weights": sdcn.state_dict(),
-    }
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, path)
+    save_model(path, experiment=experiment, classes=SCENE_CLASSES, weights=sdcn.state_dict())

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
+from service.run_files.checkpoints import step_of
 from workers.ray_runtime.run_storage import (
     COPY,
     SNAPSHOT,
     keep_copy_of_snapshot,
     mend_snapshot,
 )
-from workers.training.checkpoints import step_of
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from sdcn_core.training.progress import Stage, TrainingReport
 from sdcn_core.training.shared_stages import StageStore, stage_key
 from service.jobs.states import FailureReason
 from service.jobs.study_results import RunFailure, RunFound, RunState
+from service.run_files.checkpoints import step_of
 from workers.errors import AttemptStopped
 from workers.spool import ResumedEvent, SpoolReader
 from workers.study import run as run_module
 from workers.study.run import run_study_run
 from workers.study.run_folder import RunRecord, StudyRunFolder
 from workers.study.stage import train_stage
-from workers.training.checkpoints import step_of
 from workers.training.lock import held
 from workers.training.order import RunOrder, TrainingOrder
 

@@ -5,7 +5,8 @@ import torch
 
 from sdcn_core.config.presets import tiny
 from sdcn_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from workers.training.checkpoints import KeptCheckpoints, checkpoint_name, step_of
+from service.run_files.checkpoints import step_of
+from workers.training.checkpoints import KeptCheckpoints
 
 
 @pytest.fixture
@@ -17,11 +18,6 @@ def written(tmp_path: Path, step: int, untrained: dict[str, int] | None = None) 
     folder = tmp_path / "work" / f"checkpoint-{step}"
     save_checkpoint(Checkpoint(tiny().digest(), ["disc"], step, 0, {}, {}, untrained), folder)
     return folder
-
-
-def test_a_name_tells_the_step_and_is_never_used_twice() -> None:
-    assert step_of(Path("/runs/job") / checkpoint_name(4711)) == 4711
-    assert checkpoint_name(4711) != checkpoint_name(4711)
 
 
 def test_the_newest_two_stay(kept: KeptCheckpoints, tmp_path: Path) -> None:
