@@ -136,6 +136,7 @@ def _job_context(job: Job, settings: ServiceSettings, series: SeriesReader) -> d
     files = job_files(settings.runs, job.job_id)
     shown = shown_files(files, job.job_id)
     results = read_results(job)
+    measured, complete = _read_series(series, files)
     return {
         "job": read,
         "spec_json": json.dumps(job.spec, indent=2, ensure_ascii=False),
@@ -143,7 +144,8 @@ def _job_context(job: Job, settings: ServiceSettings, series: SeriesReader) -> d
         "headline": headline(job),
         "is_study": is_study,
         "stages": () if is_study else _stages(read, tuple(steps)),
-        "charts": training_charts(_read_series(series, files), () if is_study else stage_sections(steps)),
+        "charts": training_charts(measured, () if is_study else stage_sections(steps)),
+        "complete": complete,
         "runs": [_line(job, run) for run in study_runs(job, settings.runs)],
         "value_name": metric_name(_metric(job)),
         "results": results,
@@ -169,23 +171,36 @@ def _run_context(job: Job, name: str, settings: ServiceSettings, series: SeriesR
     shown = shown_files(files, job.job_id, name) if files else ()
     steps = stage_steps((read_record(files) or {}).get("experiment")) if files else {}
     judgement = run.found.judgement if run.found else None
+    measured, complete = _read_series(series, files) if files else ({}, True)
     return {
         "job": describe(job, settings),
         "line": _line(job, run),
         "value_name": metric_name(_metric(job)),
         "tables": tables.judgement_tables(tuple(judgement.ap), {"trained": judgement}) if judgement else (),
-        "charts": training_charts(_read_series(series, files), stage_sections(steps)) if files else (),
+        "charts": training_charts(measured, stage_sections(steps)),
+        "complete": complete,
         "pictures": pictures(shown),
         "files": shown,
         "ways_out": WAYS_OUT,
-        "live_url": f"/jobs/{job.job_id}/runs/{name}/live" if run.state in (RunNow.WAITING, RunNow.RUNNING) else None,
+        "live_url": f"/jobs/{job.job_id}/runs/{name}/live" if _may_go_on(job, run) else None,
         "every_ms": LIVE_MS,
     }
 
 
-def _read_series(reader: SeriesReader, files: RunFiles) -> Series:
-    found = reader.read(files).series
-    return {name: tuple(zip(points.steps, points.values, strict=True)) for name, points in found.items()}
+def _may_go_on(job: Job, run: StudyRun) -> bool:
+    """Whether the run's page may change: also one that failed for a passing reason, which the job's next attempt trains
+    again.
+    """
+    failure = run.found.failure if run.found else None
+    passing = failure is not None and failure.reason.is_retryable and not job.state.is_terminal
+    return run.state in (RunNow.WAITING, RunNow.RUNNING) or passing
+
+
+def _read_series(reader: SeriesReader, files: RunFiles) -> tuple[Series, bool]:
+    """What was measured, and whether that is all of it: very much is read in several answers."""
+    found = reader.read(files)
+    series = {name: tuple(zip(points.steps, points.values, strict=True)) for name, points in found.series.items()}
+    return series, found.complete
 
 
 def _num_workers(job: Job) -> int:

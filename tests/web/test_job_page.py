@@ -10,7 +10,7 @@ from service.jobs.specs import EvaluateSpec, PredictSpec
 from service.jobs.states import FailureReason
 from service.jobs.study_results import EvaluateResults, PredictResults
 from service.queue.records import Settlement
-from service.run_files import artifacts
+from service.run_files import artifacts, series
 from service.web.files import File
 from service.web.pictures import pictures
 from tests.web.examples import Examples, judgement, write_spool
@@ -166,6 +166,17 @@ def test_a_second_attempt_adds_to_the_curves_of_the_first(browser_like: httpx.Cl
     write_spool(examples.runs / job.job_id, 200, attempt=2)
     page = browser_like.get(f"/jobs/{job.job_id}").text
     assert "Over step 10 to 200" in page
+
+
+def test_curves_that_end_early_because_much_was_measured_say_so(
+    browser_like: httpx.Client, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(series, "READ_BYTES", 1)  # a block is read all the same, and then an answer ends
+    path = f"/jobs/{examples.trained().job_id}"
+    first, second = (browser_like.get(path).text for _ in range(2))
+    assert "not all that was measured is read yet" in first
+    assert 'id="chart-losses"' in second
+    assert "not all that was measured" not in second
 
 
 def test_a_waiting_job_is_cancelled_from_its_page(browser_like: httpx.Client, examples: Examples) -> None:

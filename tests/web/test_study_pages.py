@@ -3,7 +3,9 @@ import re
 import httpx
 import pytest
 
-from service.jobs.study_results import RunFound, RunState, SweepResults
+from service.jobs.states import FailureReason
+from service.jobs.study_results import RunFailure, RunFound, RunState, SweepResults
+from service.queue.records import Settlement
 from service.web.tables import sweep_tables
 from tests.web.examples import Examples
 
@@ -62,6 +64,21 @@ def test_a_run_that_has_ended_shows_its_classes_and_what_sets_it_apart(
     assert "<code>objective.segmentation_branch</code></dt><dd><code>false</code>" in page
     assert "63.4" in page
     assert "data-live=" not in page
+
+
+@pytest.mark.parametrize(("reason", "goes_on"), [(FailureReason.LOST_WORKER, True), (FailureReason.DIVERGED, False)])
+def test_a_run_that_another_attempt_trains_again_is_looked_at_until_then(
+    browser_like: httpx.Client, examples: Examples, reason: FailureReason, goes_on: bool
+) -> None:
+    claim = examples.running_ablation()
+    failure = RunFailure(reason=reason, message="it ended")
+    found = RunFound(name="sdcn-seed0", variant="sdcn", seed=0, overrides={}, state=RunState.FAILED, failure=failure)
+    folder = examples.runs / claim.job_id / "runs" / "sdcn-seed0"
+    (folder / "found.json").write_text(found.model_dump_json())
+    page = browser_like.get(f"/jobs/{claim.job_id}/runs/sdcn-seed0").text
+    assert ("data-live=" in page, "trains it again" in page) == (goes_on, goes_on)
+    examples.queue.settle(claim, Settlement.failed(FailureReason.DIVERGED, "all ended"))
+    assert "data-live=" not in browser_like.get(f"/jobs/{claim.job_id}/runs/sdcn-seed0").text
 
 
 def test_a_run_that_waits_has_a_page_without_series(browser_like: httpx.Client, examples: Examples) -> None:
