@@ -13,7 +13,14 @@ from service.jobs.refusals import field_problems
 from service.jobs.specs import JOB_SPEC, JobSpec
 
 MAX_SEEDS = 20
+MAX_SEED = 2**31 - 1
+MAX_TOLD = 20
+"""problems beside one field; of many thousand lines each may have one"""
+MAX_TYPED = {"work": 1000, "preset": 1000, "name": 1000, "seeds": 1000, "workers": 1000, "overrides": 100_000}
+"""characters of each field that are read; the form comes back with more than that too"""
 _RANGE = re.compile(r"(\d{1,10})\s*-\s*(\d{1,10})")
+_OF_BODIES = re.compile(r" \(a body is sent with [^)]*\)$")
+"""said to clients of the API, of no use beside a field"""
 _TOKEN = re.compile(r"[0-9a-f]{16,64}")
 
 TRAIN = "train"
@@ -23,7 +30,7 @@ TRAIN = "train"
 class SubmitForm(BaseModel):
     """The form's fields, as typed."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", str_max_length=100_000)
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     work: str = TRAIN
     """`train`, or kind and study: `ablation:table-2`"""
@@ -49,8 +56,8 @@ class Refused:
 
     def add(self, name: str | None, message: str) -> None:
         told = self.whole if name is None else self.by_field.setdefault(name, [])
-        if message not in told:
-            told.append(message)
+        if message not in told and len(told) <= MAX_TOLD:
+            told.append(message if len(told) < MAX_TOLD else "and more")
 
     def __bool__(self) -> bool:
         return bool(self.by_field or self.whole)
@@ -59,6 +66,11 @@ class Refused:
 def read_form(form: SubmitForm) -> tuple[JobSpec | None, Refused]:
     """The job that the form asks for, or why there is none."""
     refused = Refused()
+    for name, most in MAX_TYPED.items():
+        if (typed := len(getattr(form, name))) > most:
+            refused.add(name, f"{typed} characters are more than the {most} that are read")
+    if refused:
+        return None, refused
     kind, _, study = form.work.strip().partition(":")
     body: dict[str, JsonValue] = {"kind": kind, "preset": form.preset.strip()}
     if study:
@@ -154,6 +166,10 @@ def read_seeds(text: str, refused: Refused) -> tuple[int, ...]:
         elif len(seeds) + last - first + 1 > MAX_SEEDS:
             refused.add("seeds", f"at most {MAX_SEEDS} seeds")
             break
+        elif last > MAX_SEED:
+            refused.add("seeds", f"{said!r} is too large: a seed is at most {MAX_SEED}")
+        elif twice := sorted(set(seeds).intersection(range(first, last + 1))):
+            refused.add("seeds", f"seed {twice[0]} is there twice: name each once")
         else:
             seeds += range(first, last + 1)
     return tuple(seeds)
@@ -173,8 +189,8 @@ def place_problems(problems: Iterable[FieldProblem], refused: Refused) -> None:
         place = _place(problem)
         # beside its own field a problem needs no path; below overrides, or beside none, it does
         path = problem.field.removeprefix("overrides.").removeprefix("experiment.")
-        message = f"{path}: {problem.message}" if place in (None, "overrides") and path else problem.message
-        refused.add(place, message)
+        said = _OF_BODIES.sub("", problem.message)
+        refused.add(place, f"{path}: {said}" if place in (None, "overrides") and path else said)
 
 
 def _place(problem: FieldProblem) -> str | None:

@@ -80,6 +80,11 @@ def test_a_form_that_was_changed_after_going_back_makes_another_job(
         ("seeds", "9-0", "neither a seed nor a range"),
         ("seeds", "0, 1", "a single training has one seed"),
         ("seeds", "0-1000", "at most 20 seeds"),
+        ("seeds", "0,0", "seed 0 is there twice"),
+        ("seeds", "1-3, 2", "seed 2 is there twice"),
+        ("seeds", "9999999999", "a seed is at most 2147483647"),
+        ("seeds", "0," * 600, "1200 characters are more than the 1000"),
+        ("overrides", "# " + "x" * 100_000, "100002 characters are more than the 100000"),
         ("workers", "many", "no number of workers"),
         ("workers", "0", "greater than or equal to 1"),
         ("workers", "3", "cannot be shared evenly by 3 workers"),
@@ -100,6 +105,36 @@ def test_a_problem_is_told_beside_its_field_and_nothing_is_queued(
         assert said in told_beside(page.text, field)
         assert f'href="#{field}"' in page.text
     assert queue.page(limit=1).jobs == ()
+
+
+@pytest.mark.parametrize("seeds", ["0,0", "9999999999"])
+def test_seeds_of_a_study_that_cannot_be_are_told_beside_them_and_nowhere_else(
+    browser_like: httpx.Client, queue: JobQueue, seeds: str
+) -> None:
+    page = send(browser_like, work="ablation:table-2", seeds=seeds).text
+    assert page.count('<ul class="problem"') == 1
+    assert told_beside(page, "seeds").count("<li>") == 1
+    assert "<strong>Nothing was submitted.</strong> See" in page
+    assert "Tuple" not in page
+    assert queue.page(limit=1).jobs == ()
+
+
+def test_an_override_that_is_no_object_is_not_answered_as_a_body(browser_like: httpx.Client) -> None:
+    page = send(browser_like, overrides="objective = 3").text
+    assert told_beside(page, "overrides") == "<li>objective: must be a JSON object</li>"
+
+
+def test_of_very_many_wrong_lines_the_first_are_told_at_once(browser_like: httpx.Client) -> None:
+    told = told_beside(send(browser_like, overrides="x\n" * 40_000).text, "overrides")
+    assert told.count("<li>") == 21
+    assert told.endswith("<li>and more</li>")
+
+
+def test_overrides_that_are_too_long_are_still_in_the_form(browser_like: httpx.Client) -> None:
+    typed = "# " + "x" * 100_000
+    page = send(browser_like, overrides=typed, name="kept").text
+    assert f"{typed}</textarea>" in page
+    assert 'value="kept"' in page
 
 
 def test_what_was_typed_is_still_there_and_harmless(browser_like: httpx.Client) -> None:
