@@ -4,19 +4,29 @@ A file lock keeps two workers from delivering one job at the same time.
 """
 
 import fcntl
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+from mlflow.exceptions import MlflowException
+from requests import HTTPError, RequestException
+
+from service.errors import JobNotFound
 from service.jobs.states import JobState
-from workers.tracking.model_registry import register_model
+from workers.errors import TrackingUnavailable
+from workers.tracking.model_registry import PASSING, register_model
 from workers.tracking.run_writer import DeliveryState, Destination, RunWriter
 from workers.tracking.study_runs import deliver_runs
 from workers.tracking.tracked_run import FAILURE_TAG, RUN_TAG, STATE_TAG, TrackedRun, TrackingFiles
 
 __all__ = ["DeliveryState", "Destination", "Jobs", "Verdict", "deliver"]
+
+log = structlog.get_logger()
 
 STATUS: Mapping[JobState, str] = {
     JobState.SUCCEEDED: "FINISHED",
@@ -38,7 +48,11 @@ class Jobs(Protocol):
     """What delivery asks of the queue."""
 
     def verdict(self, job_id: str) -> Verdict | None:
-        """How the job ended; None while it has not."""
+        """How the job ended; None while it has not.
+
+        Raises:
+            JobNotFound: the queue has no such job.
+        """
         ...
 
     def attach(self, job_id: str, run_id: str) -> str:
@@ -50,8 +64,23 @@ def deliver(run_path: Path, destination: Destination, jobs: Jobs) -> bool:
     """Deliver what is new of one job, and close its runs when they are over; whether nothing is left to come.
 
     Raises:
-        MlflowException, OSError, TrackingUnavailable, ServiceError: not all could be delivered; call again later.
+        TrackingUnavailable: MLflow is away; call again later, for other jobs too.
+        MlflowException, OSError, ServiceError, ValidationError: not all of this job could be delivered, or ever can.
     """
+    try:
+        return _deliver(run_path, destination, jobs)
+    except MlflowException as error:
+        if error.error_code in PASSING:
+            raise TrackingUnavailable(str(error)) from error
+        raise
+    except (ConnectionError, TimeoutError, RequestException) as error:
+        answer = error.response if isinstance(error, HTTPError) else None  # to an upload
+        if answer is not None and answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            raise
+        raise TrackingUnavailable(str(error)) from error
+
+
+def _deliver(run_path: Path, destination: Destination, jobs: Jobs) -> bool:
     files = TrackingFiles(run_path)
     with _alone(files.lock) as alone:
         if not alone:
@@ -60,21 +89,45 @@ def deliver(run_path: Path, destination: Destination, jobs: Jobs) -> bool:
             tracked = TrackedRun.model_validate_json(files.run.read_bytes())
         except FileNotFoundError:
             return True
-        verdict = jobs.verdict(tracked.job_id)  # before the spools: a job that is over says no more
+        try:
+            verdict = jobs.verdict(tracked.job_id)  # before the spools: a job that is over says no more
+        except JobNotFound:
+            return False  # another database's job: its own workers know
         writer = RunWriter(run_path, tracked, destination)
-        run_id = writer.state.run_id or _open(writer, jobs)
-        writer.write(run_id)
-        deliver_runs(run_path, writer, run_id, job_ended_at_ms=None if verdict is None else verdict.ended_at_ms)
-        if verdict is None:
-            return False
-        writer.set_tag(run_id, STATE_TAG, verdict.state.value)
-        if verdict.failure is not None:
-            writer.set_tag(run_id, FAILURE_TAG, verdict.failure)
-        writer.client.set_terminated(run_id, status=STATUS[verdict.state], end_time=verdict.ended_at_ms)
-        if verdict.state is JobState.SUCCEEDED:
-            register_model(run_path, writer, run_id)
+        if not writer.state.deleted:
+            run_id = writer.state.run_id or _open(writer, jobs)
+            if not _write_unless_deleted(run_path, writer, run_id, verdict):
+                return False
         files.run.replace(files.delivered)
         return True
+
+
+def _write_unless_deleted(run_path: Path, writer: RunWriter, run_id: str, verdict: Verdict | None) -> bool:
+    """Whether nothing is left to come: the job has ended, or somebody has deleted its run."""
+    try:
+        return _write(run_path, writer, run_id, verdict)
+    except MlflowException as error:
+        if not writer.is_deleted(run_id, error):
+            raise
+    ended_at_ms = round(time.time() * 1000) if verdict is None else verdict.ended_at_ms
+    deliver_runs(run_path, writer, run_id, job_ended_at_ms=ended_at_ms)  # leaves none of a study's runs open
+    writer.remember(deleted=True)
+    log.warning("tracking.run_deleted", job_id=writer.tracked.job_id, run_id=run_id)
+    return True
+
+
+def _write(run_path: Path, writer: RunWriter, run_id: str, verdict: Verdict | None) -> bool:
+    writer.write(run_id)
+    deliver_runs(run_path, writer, run_id, job_ended_at_ms=None if verdict is None else verdict.ended_at_ms)
+    if verdict is None:
+        return False
+    writer.set_tag(run_id, STATE_TAG, verdict.state.value)
+    if verdict.failure is not None:
+        writer.set_tag(run_id, FAILURE_TAG, verdict.failure)
+    writer.client.set_terminated(run_id, status=STATUS[verdict.state], end_time=verdict.ended_at_ms)
+    if verdict.state is JobState.SUCCEEDED:
+        register_model(run_path, writer, run_id)
+    return True
 
 
 def _open(writer: RunWriter, jobs: Jobs) -> str:

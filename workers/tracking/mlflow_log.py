@@ -3,15 +3,18 @@
 import os
 import threading
 import time
+from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum, auto
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
-from service.errors import JobNotFound
+from service.errors import DatabaseUnavailable
 from service.queue.records import Claim
 from service.queue.repository import JobQueue
+from workers.errors import TrackingUnavailable
 from workers.tracking.tracked_run import describe
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ PASS_INTERVAL_S = 1.0
 LEFTOVERS_INTERVAL_S = 30.0
 LONGEST_PAUSE_S = 60.0
 """between two tries of a server that does not answer"""
+LONGEST_JOB_PAUSE_S = 600.0
+"""between two tries of a job that the server, or its own files, cannot have delivered"""
 
 
 class QueueJobs:
@@ -41,10 +46,7 @@ class QueueJobs:
     def verdict(self, job_id: str) -> "Verdict | None":
         from workers.tracking.delivery import Verdict
 
-        try:
-            job = self._queue.get(job_id)
-        except JobNotFound:
-            return None  # another database's job; its own workers know
+        job = self._queue.get(job_id)
         if not job.state.is_terminal:
             return None
         failure = None if job.failure is None else f"{job.failure.reason}: {job.failure.message}"
@@ -67,6 +69,7 @@ class MlflowLog:
         self._active: set[str] = set()
         self._awaited: dict[str, list[_Wait]] = {}
         self._closing = False
+        self._troubles: dict[str, _Trouble] = {}
         self._destination: Destination | None = None
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
         self._thread.start()
@@ -104,7 +107,7 @@ class MlflowLog:
         while True:
             with self._changed:
                 if not self._awaited and not self._closing:
-                    self._changed.wait(min(LONGEST_PAUSE_S, PASS_INTERVAL_S * 2**failures))
+                    self._changed.wait(_pause_s(failures, LONGEST_PAUSE_S))
                 awaited, self._awaited = self._awaited, {}
                 active = set(self._active)
                 closing = self._closing
@@ -112,21 +115,30 @@ class MlflowLog:
             if time.monotonic() >= leftovers_at_s:
                 leftovers_at_s = time.monotonic() + LEFTOVERS_INTERVAL_S
                 jobs |= {path.parent.parent.name for path in self._runs.glob("*/tracking/run.json")}
-            failed = False
-            for job_id in sorted(jobs, key=lambda job_id: job_id not in awaited):
-                delivered = self._deliver(job_id)
-                failed |= not delivered
+            outcomes = set()
+            for job_id in sorted(jobs, key=lambda job_id: (job_id not in awaited, self._failures(job_id))):
+                if job_id not in awaited and not closing and not self._is_due(job_id):
+                    continue
+                outcome = self._deliver(job_id)
+                outcomes.add(outcome)
                 for wait in awaited.get(job_id, ()):
-                    wait.delivered = delivered
+                    wait.delivered = outcome is _Outcome.DELIVERED
                     wait.done.set()
-                if not delivered and job_id not in awaited:
-                    break  # the server is away: do not ask for each of a hundred runs
-            failures = failures + 1 if failed else 0
+                if outcome is _Outcome.AWAY and job_id not in awaited:
+                    break  # do not ask for each of a hundred runs; the next pass begins with another
+            if outcomes:
+                failures = failures + 1 if outcomes == {_Outcome.AWAY} else 0
             if closing:
                 return
 
-    def _deliver(self, job_id: str) -> bool:
-        """Whether all that is known of the job so far is delivered."""
+    def _failures(self, job_id: str) -> int:
+        return self._troubles[job_id].failures if job_id in self._troubles else 0
+
+    def _is_due(self, job_id: str) -> bool:
+        return job_id not in self._troubles or time.monotonic() >= self._troubles[job_id].not_before_s
+
+    def _deliver(self, job_id: str) -> "_Outcome":
+        """Deliver all that is known of the job so far, and remember where that failed."""
         try:
             from workers.tracking.delivery import deliver
 
@@ -134,9 +146,14 @@ class MlflowLog:
                 self._destination = self._connect()
             deliver(self._runs / job_id, self._destination, self._jobs)
         except Exception as error:  # whatever it is, it stays on disk and training goes on
+            away = isinstance(error, TrackingUnavailable | DatabaseUnavailable)
+            failures = self._failures(job_id) + 1
+            pause_s = _pause_s(failures, LONGEST_PAUSE_S if away else LONGEST_JOB_PAUSE_S)
+            self._troubles[job_id] = _Trouble(failures, time.monotonic() + pause_s)
             log.warning("tracking.not_delivered", job_id=job_id, error=type(error).__name__, reason=str(error)[:300])
-            return False
-        return True
+            return _Outcome.AWAY if away else _Outcome.FAILED
+        self._troubles.pop(job_id, None)
+        return _Outcome.DELIVERED
 
     def _connect(self) -> "Destination":
         for name, value in CLIENT_ENVIRONMENT.items():
@@ -153,12 +170,34 @@ class MlflowLog:
         )
 
 
+class _Outcome(Enum):
+    """Of one delivery."""
+
+    DELIVERED = auto()
+    AWAY = auto()
+    """the server, or the queue's database: nobody's can be delivered now"""
+    FAILED = auto()
+    """something of this job alone"""
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Of a job whose last deliveries failed."""
+
+    failures: int
+    not_before_s: float
+
+
 class _Wait:
     """Somebody who waits for a pass over a run."""
 
     def __init__(self) -> None:
         self.done = threading.Event()
         self.delivered = False
+
+
+def _pause_s(failures: int, longest_s: float) -> float:
+    return min(longest_s, PASS_INTERVAL_S * 2 ** min(failures, 16))  # of 1024 no float could be made
 
 
 def _milliseconds(time_: datetime) -> int:

@@ -13,9 +13,14 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import structlog
-from mlflow.entities import Metric, Param
+from mlflow.entities import LifecycleStage, Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_ALREADY_EXISTS, ErrorCode
+from mlflow.protos.databricks_pb2 import (
+    INVALID_PARAMETER_VALUE,
+    RESOURCE_ALREADY_EXISTS,
+    RESOURCE_DOES_NOT_EXIST,
+    ErrorCode,
+)
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from pydantic import BaseModel
@@ -37,6 +42,7 @@ POINTS_PER_SERIES = 2000
 """more are not told apart on a screen, and slow MLflow's pages down"""
 UPLOAD_LIMIT_BYTES = 64 * 2**20
 """larger files stay in the run's folder; the weights of a large network are no business of a tracking server"""
+REFUSALS_OF_DELETED = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST)}
 NOTE_FILE = "table.md"
 """the file that is also shown as the run's description"""
 
@@ -59,6 +65,8 @@ class DeliveryState(BaseModel):
     """of a study: its runs of which nothing is left to deliver"""
     registry_failures: int = 0
     """how often its model could not be registered"""
+    deleted: bool = False
+    """whether somebody has deleted the run, so that nothing more is recorded"""
 
 
 @dataclass(frozen=True)
@@ -136,6 +144,17 @@ class RunWriter:
         for folder in self._attempts:
             self._write_spool(run_id, folder)
 
+    def is_deleted(self, run_id: str, refusal: MlflowException) -> bool:
+        """Whether MLflow refused because somebody has deleted the run: it takes nothing for it any more."""
+        if refusal.error_code not in REFUSALS_OF_DELETED:
+            return False
+        try:
+            return self.client.get_run(run_id).info.lifecycle_stage == LifecycleStage.DELETED
+        except MlflowException as error:
+            if error.error_code == ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):  # and emptied the bin
+                return True
+            raise
+
     def set_tag(self, run_id: str, name: str, value: str) -> None:
         self.client.set_tag(run_id, name, value[:TAG_LENGTH])
 
@@ -174,7 +193,7 @@ class RunWriter:
         try:
             self.client.log_batch(run_id, metrics=metrics)
         except MlflowException as error:
-            if error.error_code != ErrorCode.Name(INVALID_PARAMETER_VALUE):
+            if error.error_code != ErrorCode.Name(INVALID_PARAMETER_VALUE) or self.is_deleted(run_id, error):
                 raise
             # It will be refused for ever, and what follows must not wait for it.
             log.error("tracking.metrics_refused", job_id=self.tracked.job_id, reason=str(error)[:500])

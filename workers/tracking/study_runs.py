@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import structlog
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from pydantic import ValidationError
 
@@ -63,16 +64,23 @@ def _deliver_run(path: Path, parent: RunWriter, parent_id: str, job_ended_at_ms:
             tags={MLFLOW_PARENT_RUN_ID: parent_id},
         )
         writer.remember(run_id=run_id)
-    writer.write(run_id)
-    if found is not None:
-        outcome, ended_at_ms = found
-        _close(writer, run_id, outcome, ended_at_ms)
-        # A later attempt of the job tries a run again that failed for a passing reason.
-        return over or outcome.failure is None or not outcome.failure.reason.is_retryable
-    if over:
-        writer.set_tag(run_id, STATE_TAG, UNFINISHED)
-        writer.client.set_terminated(run_id, status="KILLED", end_time=job_ended_at_ms)
-    return over
+    try:
+        writer.write(run_id)
+        if found is not None:
+            _close(writer, run_id, *found)
+        elif over:
+            writer.set_tag(run_id, STATE_TAG, UNFINISHED)
+            writer.client.set_terminated(run_id, status="KILLED", end_time=job_ended_at_ms)
+    except MlflowException as error:
+        if not writer.is_deleted(run_id, error):
+            raise
+        log.warning("tracking.run_deleted", job_id=writer.tracked.job_id, run=recorded.name, run_id=run_id)
+        return True
+    if found is None:
+        return over
+    failure = found[0].failure
+    # A later attempt of the job tries a run again that failed for a passing reason.
+    return over or failure is None or not failure.reason.is_retryable
 
 
 def _close(writer: RunWriter, run_id: str, outcome: RunFound, ended_at_ms: int) -> None:

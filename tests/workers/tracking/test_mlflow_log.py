@@ -1,5 +1,6 @@
 """Delivery to a real MLflow on SQLite, without a server."""
 
+import dataclasses
 import math
 import socket
 import threading
@@ -9,20 +10,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.jobs.states import FailureReason
 from service.queue.records import Claim, Settlement
 from service.queue.repository import JobQueue
 from workers.attempt_folder import AttemptFolder, RunFolder
+from workers.errors import TrackingUnavailable
 from workers.spool import EventSpool, FileEvent, MetricsEvent
 
 pytest.importorskip("mlflow")
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from workers.tracking import mlflow_log
 from workers.tracking.delivery import DeliveryState, Destination, deliver
 from workers.tracking.mlflow_log import MlflowLog, QueueJobs
-from workers.tracking.tracked_run import JOB_TAG, TrackingFiles
+from workers.tracking.tracked_run import JOB_TAG, TrackingFiles, describe
 
 Spools = Callable[[int], EventSpool]
 
@@ -174,6 +178,44 @@ def test_a_job_that_waits_for_another_attempt_keeps_its_run_open(
     assert recorded().info.status == "RUNNING"
 
 
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_of_a_run_that_somebody_has_deleted_nothing_is_left_to_deliver(
+    has_ended: bool,
+    run: RunFolder,
+    spool_of: Spools,
+    destination: Destination,
+    queue: JobQueue,
+    claim: Claim,
+    recorded: Callable[[], Run],
+) -> None:
+    spool = spool_of(1)
+    spool.append(loss(20, 1.0))
+    deliver(run.path, destination, QueueJobs(queue))
+    destination.client.delete_run(recorded().info.run_id)
+    if has_ended:
+        queue.start(claim)
+        queue.settle(claim, Settlement.succeeded({}))
+    else:
+        spool.append(loss(40, 1.0))
+    with capture_logs() as logged:
+        assert deliver(run.path, destination, QueueJobs(queue))
+        assert not TrackingFiles(run.path).run.exists()
+        describe(claim, run.path)  # a later attempt
+        assert deliver(run.path, destination, QueueJobs(queue))
+    assert [entry["event"] for entry in logged] == ["tracking.run_deleted"]
+
+
+def test_a_job_that_the_queue_does_not_know_gets_no_run(
+    run: RunFolder, destination: Destination, queue: JobQueue, claim: Claim
+) -> None:
+    elsewhere = run.path.parent / "elsewhere"
+    describe(dataclasses.replace(claim, job_id="elsewhere"), elsewhere)
+    assert not deliver(elsewhere, destination, QueueJobs(queue))
+    of_job = f"tags.`{JOB_TAG}` = 'elsewhere'"
+    assert destination.client.search_runs([destination.experiment_id()], of_job) == []
+    assert TrackingFiles(elsewhere).run.exists(), "the workers that know it deliver it"
+
+
 def test_two_workers_do_not_deliver_one_run_at_once(
     run: RunFolder, spool_of: Spools, destination: Destination, queue: JobQueue
 ) -> None:
@@ -184,6 +226,30 @@ def test_two_workers_do_not_deliver_one_run_at_once(
         fcntl.flock(held, fcntl.LOCK_EX)
         assert not deliver(run.path, destination, QueueJobs(queue))
     assert not TrackingFiles(run.path).state.exists()
+
+
+class Deliveries:
+    """Stands for `deliver`: what was tried, in order."""
+
+    def __init__(self) -> None:
+        self.tried: list[str] = []
+        self._errors: dict[str, Exception] = {}
+        self._changed = threading.Condition()
+
+    def fail(self, job_id: str, error: Exception) -> None:
+        self._errors[job_id] = error
+
+    def wait_for(self, count: int) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self.tried) >= count, timeout=60)
+
+    def __call__(self, run_path: Path, _destination: Destination, _jobs: QueueJobs) -> bool:
+        with self._changed:
+            self.tried.append(run_path.name)
+            self._changed.notify_all()
+        if run_path.name in self._errors:
+            raise self._errors[run_path.name]
+        return True
 
 
 class TestMlflowLog:
@@ -283,6 +349,66 @@ class TestMlflowLog:
         back.begin(claim, run.path)
         assert back.flush(claim.job_id, timeout_s=60)
         assert points(client, recorded()) == [(20, 1.0)]
+
+    def test_jobs_that_can_never_be_delivered_hold_up_no_other(
+        self,
+        make: Callable[[str], MlflowLog],
+        tracking_uri: str,
+        claim: Claim,
+        run: RunFolder,
+        queue: JobQueue,
+        recorded: Callable[[], Run],
+    ) -> None:
+        for number in range(20):
+            unreadable = TrackingFiles(run.path.parent / f"another-version-{number}")
+            unreadable.folder.mkdir(parents=True)
+            unreadable.run.write_text("{}")
+        queue.start(claim)
+        queue.settle(claim, Settlement.succeeded({}))
+        make(tracking_uri).close(timeout_s=60)
+        assert recorded().info.status == "FINISHED"
+
+    @pytest.fixture
+    def deliveries(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> "Deliveries":
+        """Of two jobs that are left on the storage, without waiting between passes."""
+        for name in ("one", "other"):
+            TrackingFiles(tmp_path / "home" / "runs" / name).folder.mkdir(parents=True)
+            TrackingFiles(tmp_path / "home" / "runs" / name).run.touch()
+        for name in ("PASS_INTERVAL_S", "LEFTOVERS_INTERVAL_S", "LONGEST_PAUSE_S"):
+            monkeypatch.setattr(mlflow_log, name, 1e-5)
+        deliveries = Deliveries()
+        monkeypatch.setattr("workers.tracking.delivery.deliver", deliveries)
+        return deliveries
+
+    def test_a_job_for_which_the_server_seems_away_lets_others_go_first(
+        self, make: Callable[[str], MlflowLog], tracking_uri: str, deliveries: "Deliveries"
+    ) -> None:
+        deliveries.fail("one", TrackingUnavailable("a bug of the server"))
+        deliveries.fail("other", TrackingUnavailable("a bug of the server"))
+        make(tracking_uri)
+        assert deliveries.wait_for(10)
+        assert set(deliveries.tried[:2]) == {"one", "other"}
+
+    def test_a_job_that_fails_waits_longer_each_time_and_the_others_do_not(
+        self,
+        make: Callable[[str], MlflowLog],
+        tracking_uri: str,
+        deliveries: "Deliveries",
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(mlflow_log, "PASS_INTERVAL_S", 1e-3)
+        deliveries.fail("one", ValueError("another version"))
+        make(tracking_uri)
+        assert deliveries.wait_for(200)
+        assert 0 < deliveries.tried.count("one") < 20
+
+    def test_a_server_that_is_away_for_a_day_is_still_asked(
+        self, make: Callable[[str], MlflowLog], tracking_uri: str, deliveries: "Deliveries"
+    ) -> None:
+        for name in ("one", "other"):
+            deliveries.fail(name, TrackingUnavailable("away"))
+        make(tracking_uri)
+        assert deliveries.wait_for(2500), "more than 1024 of each, of which no float can be the power of two"
 
     def test_a_server_that_does_not_answer_holds_up_a_flush_no_longer_than_asked(
         self, make: Callable[[str], MlflowLog], claim: Claim, run: RunFolder

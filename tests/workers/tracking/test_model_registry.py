@@ -10,6 +10,7 @@ from service.jobs.results import Judgement, TrainResults
 from service.queue.records import Job, Settlement
 from service.queue.repository import JobQueue
 from workers.attempt_folder import RunFolder
+from workers.errors import TrackingUnavailable
 
 pytest.importorskip("mlflow")
 pytest.importorskip("onnx")
@@ -171,7 +172,7 @@ def test_a_registration_that_was_cut_off_is_gone_on_with(trainings: Trainings, m
     run = trainings.train(0.4)
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "create_model_version", refuse(TEMPORARILY_UNAVAILABLE))
-        with pytest.raises(MlflowException):
+        with pytest.raises(TrackingUnavailable):
             trainings.deliver(run)
     recorded = trainings.deliver(run)
     assert len(trainings.versions()) == 1
@@ -195,7 +196,7 @@ def test_a_server_that_takes_no_models_still_closes_the_run(
     run = trainings.train(0.4)
     monkeypatch.setattr(MlflowClient, "create_registered_model", refuse(code))
     for _ in range(tries - 1):
-        with pytest.raises(MlflowException):
+        with pytest.raises(TrackingUnavailable):
             trainings.deliver(run)
     assert trainings.deliver(run).data.tags["sdcn.model"] == "not registered: no"
 

@@ -219,6 +219,26 @@ def test_a_run_that_failed_for_a_passing_reason_may_end_better_in_a_later_attemp
     assert (child.info.status, child.data.tags["sdcn.failure"]) == ("FINISHED", "")
 
 
+def test_a_child_that_somebody_has_deleted_holds_nobody_up(study: Study) -> None:
+    spool = study.begin("oicr-seed0")
+    study.deliver()
+    study.destination.client.delete_run(study.children()["oicr-seed0"].info.run_id)
+    spool.append(loss(20))
+    study.begin("sdcn-seed0").append(loss(20))
+    study.deliver()
+    assert study.children()["sdcn-seed0"].data.metrics == {"loss/mil": 0.05}
+
+
+def test_children_do_not_stay_open_when_somebody_has_deleted_the_jobs_run(study: Study) -> None:
+    study.begin("oicr-seed0")
+    study.deliver()
+    study.destination.client.delete_run(study.parent().info.run_id)
+    study.folder.attempt(1).path.mkdir()
+    EventSpool(study.folder.attempt(1).events).append(loss(20))
+    assert study.deliver()
+    assert study.children()["oicr-seed0"].info.status == "KILLED"
+
+
 def test_files_of_a_run_are_its_artifacts(study: Study, tmp_path: Path) -> None:
     (tmp_path / "gallery.jpg").write_text("")
     study.begin("sdcn-seed0").append(FileEvent(name="gallery.jpg", path=tmp_path / "gallery.jpg"))
