@@ -105,7 +105,7 @@ class ModelRegistry:
             raise ChampionUnclear(f"no registered model has a {CHAMPION} yet: train one, with a job of kind train")
         if len(champions) > 1:
             raise ChampionUnclear(
-                f"there are {len(champions)} champions, each the best of models that were judged alike; choose one of: {said}"
+                f"there are {len(champions)} champions, each the best of those judged alike; choose one of: {said}"
             )
         return next(iter(champions.values()))
 
