@@ -1,6 +1,21 @@
 """The client of the service: `SdcnClient` for programs, the `sdcn` command for people. Needs httpx and no database."""
 
 from service.client.client import SdcnClient
-from service.client.errors import ApiProblem, BrokenDownload, ClientError, ServerUnknown, ServerUnreachable
+from service.client.errors import (
+    ApiProblem,
+    BrokenDownload,
+    ClientError,
+    ServerUnknown,
+    ServerUnreachable,
+    UnsendableRequest,
+)
 
-__all__ = ["ApiProblem", "BrokenDownload", "ClientError", "SdcnClient", "ServerUnknown", "ServerUnreachable"]
+__all__ = [
+    "ApiProblem",
+    "BrokenDownload",
+    "ClientError",
+    "SdcnClient",
+    "ServerUnknown",
+    "ServerUnreachable",
+    "UnsendableRequest",
+]

@@ -1,6 +1,7 @@
 """The typed client of the service."""
 
 import hashlib
+import ipaddress
 import os
 import re
 import secrets
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import BaseModel
 
-from service.client.errors import ApiProblem, BrokenDownload, ServerUnreachable
+from service.client.errors import ApiProblem, BrokenDownload, ClientError, ServerUnreachable, UnsendableRequest
 from service.jobs.answers import (
     ArtifactList,
     ArtifactRead,
@@ -42,22 +43,32 @@ AnswerT = TypeVar("AnswerT", bound=BaseModel)
 TableFormat = Literal["markdown", "latex", "csv", "json"]
 
 PATIENCE_S = 60.0
-"""how long `watch` bears a service that does not answer: it may be restarting"""
+"""how long `watch` bears a service that does not answer, or answers that it cannot now: it may be restarting"""
 
 
 class SdcnClient:
     """One service, by its address: submit jobs, watch them, read what they found.
 
-    Every method may raise ApiProblem (the service refused) and ServerUnreachable (nobody answers).
+    Every method may raise ApiProblem (the service refused), ServerUnreachable (nobody answers) and UnsendableRequest
+    (what was given cannot be sent).
 
     Args:
-        base_url: such as http://127.0.0.1:8000.
+        base_url: such as http://127.0.0.1:8000. This machine is never reached through the environment's proxy, which
+            would look for the service on its own.
         transport: something else than the network, for tests.
+
+    Raises:
+        httpx.InvalidURL: `base_url` is none.
     """
 
     def __init__(self, base_url: str, *, timeout_s: float = 40.0, transport: httpx.BaseTransport | None = None) -> None:
         self.base_url = base_url.rstrip("/")
-        self._http = httpx.Client(base_url=self.base_url, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(
+            base_url=self.base_url,
+            timeout=timeout_s,
+            transport=transport,
+            trust_env=not _is_loopback(httpx.URL(self.base_url).host),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -105,9 +116,8 @@ class SdcnClient:
 
     def results(self, job_id: str) -> AnyResults:
         """What the job found, by its kind."""
-        with self._understood() as answer:
-            found = answer(self._send("GET", f"/v1/jobs/{_segment(job_id)}/results"))
-            return parse_results(found.json())
+        with self._understood(self._send("GET", f"/v1/jobs/{_segment(job_id)}/results")) as answer:
+            return parse_results(answer.json())
 
     def runs(self, job_id: str) -> tuple[RunRead, ...]:
         """The trainings of a study as they are now."""
@@ -120,8 +130,9 @@ class SdcnClient:
 
     def table(self, job_id: str, table_format: TableFormat = "markdown") -> str:
         """The table of an ablation or sweep."""
-        with self._understood() as answer:
-            return answer(self._send("GET", f"/v1/jobs/{_segment(job_id)}/table", params={"format": table_format})).text
+        path = f"/v1/jobs/{_segment(job_id)}/table"
+        with self._understood(self._send("GET", path, params={"format": table_format})) as answer:
+            return answer.text
 
     def artifacts(self, job_id: str, *, run: str | None = None) -> tuple[ArtifactRead, ...]:
         """The files that the job, or a study's run, has left so far."""
@@ -185,11 +196,12 @@ class SdcnClient:
         """
         given = {"score_threshold": score_threshold, "max_boxes": max_boxes, "fast": fast or None}
         params = {name: str(value).lower() for name, value in given.items() if value is not None}
-        with ExitStack() as stack, self._understood() as answer:
+        with ExitStack() as stack:
             files = [("images", (path.name, stack.enter_context(path.open("rb")))) for path in images]
             path = f"/v1/models/{_segments(model_id)}/predict"
-            found = answer(self._send("POST", path, files=files, params=params, timeout=timeout_s))
-            return PredictionsRead.model_validate_json(found.content)
+            response = self._send("POST", path, files=files, params=params, timeout=timeout_s)
+        with self._understood(response) as answer:
+            return PredictionsRead.model_validate_json(answer.content)
 
     def cancel(self, job_id: str) -> JobRead:
         return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/cancel")
@@ -204,22 +216,33 @@ class SdcnClient:
         interval_s: float = 1.0,
         patience_s: float = PATIENCE_S,
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> Iterator[JobRead]:
-        """The job, again and again, until it has ended; the last one is in its final state."""
-        unanswered_s = 0.0
+        """The job, again and again, until it has ended; the last one is in its final state.
+
+        Args:
+            job_id: the job.
+            interval_s: between two looks.
+            patience_s: how long without an answer is borne, the tries themselves included; where the service says when
+                to ask again, it is asked then.
+            sleep: lets time pass; what it raises ends the watch.
+            clock: seconds, of which only differences count.
+        """
+        heard_s = clock()
         while True:
+            wait_s = interval_s
             try:
                 job = self.get(job_id)
-            except ServerUnreachable:
-                unanswered_s += interval_s
-                if unanswered_s > patience_s:
+            except ClientError as error:
+                wait_s = max(interval_s, error.retry_after_s or 0.0)
+                if not error.may_pass or clock() - heard_s + wait_s > patience_s:
                     raise
             else:
-                unanswered_s = 0.0
                 yield job
                 if job.state.is_terminal:
                     return
-            sleep(interval_s)
+                heard_s = clock()  # after the caller's turn: only the service's silence counts
+            sleep(wait_s)
 
     def _call(
         self,
@@ -231,13 +254,20 @@ class SdcnClient:
         params: Mapping[str, str | list[str]] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AnswerT:
-        with self._understood() as answer:
-            response = answer(self._send(method, path, json=json, params=params, headers=headers))
-            return model.model_validate_json(response.content)
+        with self._understood(self._send(method, path, json=json, params=params, headers=headers)) as answer:
+            return model.model_validate_json(answer.content)
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401 - as httpx takes it
         try:
-            return self._http.request(method, path, **request)
+            prepared = self._http.build_request(method, path, **request)
+        except (ValueError, httpx.InvalidURL) as error:
+            raise UnsendableRequest(f"the request to {self.base_url} cannot be written: {error}") from error
+        try:
+            return self._http.send(prepared)
+        except httpx.LocalProtocolError as error:  # a header that HTTP has no place for
+            raise UnsendableRequest(f"the request to {self.base_url} cannot be written: {error}") from error
+        except httpx.DecodingError as error:
+            raise self._foreign("a body that is not encoded as its header says") from error
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
@@ -247,35 +277,34 @@ class SdcnClient:
             f"no service answers at {self.base_url} ({reason}): start one with `sdcn up`, or give --url"
         )
 
+    def _foreign(self, found: str) -> ServerUnreachable:
+        return ServerUnreachable(f"what answers at {self.base_url} is not this service: {found}; check --url")
+
     @contextmanager
-    def _understood(self) -> Iterator[Callable[[httpx.Response], httpx.Response]]:
-        """Within it answers are read: it hands out what turns problems into ApiProblem, and says of any answer that
-        cannot be read that it is not the service's.
+    def _understood(self, response: httpx.Response) -> Iterator[httpx.Response]:
+        """Within it the answer is read: a problem becomes ApiProblem, and of one that cannot be read it is said that it
+        is not the service's.
         """
-        status = 0
-
-        def answer(response: httpx.Response) -> httpx.Response:
-            nonlocal status
-            status = response.status_code
-            if not response.is_success:
-                raise ApiProblem(Problem.model_validate_json(response.content))
-            return response
-
         try:
-            yield answer
+            if not response.is_success:
+                problem = Problem.model_validate_json(response.content)
+                raise ApiProblem(problem, retry_after_s=_retry_after_s(response))
+            yield response
         except ValueError as error:  # pydantic's and JSON's
-            raise ServerUnreachable(
-                f"what answers at {self.base_url} is not this service: status {status} without the"
-                " document that belongs to it; check --url"
-            ) from error
+            raise self._foreign(f"status {response.status_code} without the document that belongs to it") from error
 
     @contextmanager
     def _streamed(self, path: str) -> Iterator[Iterator[bytes]]:
         try:
-            with self._understood() as answer, self._http.stream("GET", path) as response:
+            with self._http.stream("GET", path) as response:
                 if not response.is_success:
                     response.read()
-                yield answer(response).iter_bytes()
+                with self._understood(response) as answer:
+                    yield answer.iter_bytes()
+        except httpx.InvalidURL as error:
+            raise self._foreign(f"an address that is none ({error})") from error
+        except httpx.DecodingError as error:
+            raise self._foreign("a body that is not encoded as its header says") from error
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
 
@@ -286,9 +315,24 @@ def _body(spec: JobSpec) -> object:
 
 def _segment(job_id: str) -> str:
     """The id as one segment of a path: what is not an id must not reach another endpoint."""
-    return quote(job_id, safe="") or "-"
+    return quote(job_id, safe="", errors="replace") or "-"
 
 
 def _segments(model_id: str) -> str:
     """An id of two parts, likewise; dots alone would climb."""
-    return "/".join("-" if part.strip(".") == "" else quote(part, safe="@") for part in model_id.split("/"))
+    return "/".join(
+        "-" if part.strip(".") == "" else quote(part, safe="@", errors="replace") for part in model_id.split("/")
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """When the service wants to be asked again; it says seconds, a date is none of its words."""
+    said = response.headers.get("Retry-After", "")
+    return float(said) if said.isdecimal() else None

@@ -3,9 +3,12 @@
 ClientError
 ├── ApiProblem          the service refused: its problem document, as attributes
 ├── ServerUnreachable   nobody answers at the address
-└── ServerUnknown       no address was given and none was found
+├── ServerUnknown       no address was given and none was found
+├── UnsendableRequest   what was given has no place in a request
+└── BrokenDownload      what arrived is not what was listed
 """
 
+from http import HTTPStatus
 from typing import ClassVar
 
 from service.jobs.answers import FieldRead, Problem
@@ -15,14 +18,20 @@ class ClientError(Exception):
     """Base of all errors of the client; the message is a sentence for the person in front of it."""
 
     exit_code: ClassVar[int] = 3
+    may_pass: bool = False
+    """whether the same request may be answered a little later"""
+    retry_after_s: float | None = None
+    """when the service wants to be asked again; None: it has not said"""
 
 
 class ApiProblem(ClientError):
     """The service answered with a problem (RFC 9457)."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, *, retry_after_s: float | None = None) -> None:
         super().__init__(f"{problem.title}: {problem.detail}")
         self.problem = problem
+        self.may_pass = problem.status == HTTPStatus.SERVICE_UNAVAILABLE
+        self.retry_after_s = retry_after_s
 
     @property
     def status(self) -> int:
@@ -45,9 +54,17 @@ class ApiProblem(ClientError):
 class ServerUnreachable(ClientError):
     """Nobody answers at the address, or what answers is not this service."""
 
+    may_pass = True
+
 
 class ServerUnknown(ClientError):
     """No address was given, and no service has left one in the home folder."""
+
+
+class UnsendableRequest(ClientError):
+    """Something that was given has no place in a request: a number that is none in JSON, a key that no header holds."""
+
+    exit_code = 2
 
 
 class BrokenDownload(ClientError):

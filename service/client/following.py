@@ -1,5 +1,8 @@
 """Following a job to its end, in front of a person."""
 
+import time
+from collections.abc import Callable
+
 from rich.console import Console
 
 from service.client.client import SdcnClient
@@ -14,9 +17,16 @@ from service.jobs.states import JobState
 STUDIES = ("ablation", "sweep")
 
 
-def show_live(client: SdcnClient, job: JobRead, console: Console, *, interval_s: float = 1.0) -> JobRead:
-    """Show the job until it has ended, a study with its runs; the last look."""
-    looks = client.watch(job.id, interval_s=interval_s)
+def show_live(
+    client: SdcnClient,
+    job: JobRead,
+    console: Console,
+    *,
+    interval_s: float = 1.0,
+    sleep: Callable[[float], None] = time.sleep,
+) -> JobRead:
+    """Show the job until it has ended, a study with its runs; the last look. What `sleep` raises ends the showing."""
+    looks = client.watch(job.id, interval_s=interval_s, sleep=sleep)
     if job.kind in STUDIES:
         return watch_study(looks, lambda: client.runs(job.id), console)
     return watch_live(looks, console)

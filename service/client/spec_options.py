@@ -1,6 +1,7 @@
 """From the command line to a job's spec."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def seeded(spec: dict[str, JsonValue], seeds: int | None, seed: Sequence[int]) -
         seed: one by one; empty: not said.
 
     Raises:
-        typer.BadParameter: both are said, or several seeds for one training.
+        typer.BadParameter: both are said, several seeds for one training, or the spec has no object as overrides.
     """
     if seeds is not None and seed:
         raise typer.BadParameter("give --seeds or --seed, not both")
@@ -59,21 +60,19 @@ def seeded(spec: dict[str, JsonValue], seeds: int | None, seed: Sequence[int]) -
         return spec | {"seeds": wanted}
     if len(wanted) > 1:
         raise typer.BadParameter("a single training has one seed: submit a study, such as table-2, for several")
-    overrides = spec.get("overrides") or {}
-    assert isinstance(overrides, dict)
-    return spec | {"overrides": {**overrides, "seed": wanted[0]}}
+    return spec | {"overrides": {**_object(spec, "overrides"), "seed": wanted[0]}}
 
 
 def read_file(file: Path | None) -> dict[str, JsonValue]:
     """The spec in a file, nothing without one.
 
     Raises:
-        typer.BadParameter: it holds no JSON object.
+        typer.BadParameter: it holds no JSON object, or one with a number that is not finite.
     """
     if file is None:
         return {}
     try:
-        spec = json.loads(file.read_text())
+        spec = _read_json(file.read_text(), str(file))
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"{file} cannot be read as JSON: {error}") from None
     if not isinstance(spec, dict):
@@ -125,11 +124,31 @@ def read_override(text: str) -> tuple[str, JsonValue]:
 
     >>> read_override("objective.tau_0=0.3"), read_override("data.source.layout=halo")
     (('objective.tau_0', 0.3), ('data.source.layout', 'halo'))
+
+    Raises:
+        typer.BadParameter: it is no such pair, or a number in it is not finite.
     """
     path, equals, value = text.partition("=")
     if not equals or not path:
         raise typer.BadParameter(f"--set takes PATH=VALUE, such as objective.tau_0=0.3; {text!r} is not")
     try:
-        return path, json.loads(value)
+        return path, _read_json(value, path)
     except ValueError:
         return path, value
+
+
+def _read_json(text: str, where: str) -> JsonValue:
+    """The value of the text; NaN, Infinity and 1e999 are read by Python, but no job has a use for them.
+
+    Raises:
+        typer.BadParameter: a number is not finite; the message names `where`.
+        ValueError: the text is no JSON.
+    """
+
+    def finite(number: str) -> float:
+        if not math.isfinite(float(number)):
+            raise typer.BadParameter(f"{where}: {number} is not a finite number")
+        return float(number)
+
+    value: JsonValue = json.loads(text, parse_float=finite, parse_constant=finite)
+    return value

@@ -1,7 +1,6 @@
 """A study while it runs: a table of its runs for a person, lines where nobody sees a table move."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -9,7 +8,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from service.client.errors import ServerUnreachable
+from service.client.errors import ClientError
 from service.client.live import duration, losses_of, remaining, whereabouts
 from service.jobs.answers import JobRead, RunRead
 from service.jobs.states import JobState, RunNow
@@ -50,8 +49,11 @@ def _patient(ask_runs: Callable[[], Sequence[RunRead]]) -> Callable[[], Sequence
 
     def ask() -> Sequence[RunRead]:
         nonlocal seen
-        with suppress(ServerUnreachable):
+        try:
             seen = ask_runs()
+        except ClientError as error:
+            if not error.may_pass:
+                raise
         return seen
 
     return ask

@@ -1,10 +1,12 @@
 """What the commands of `sdcn` share: how they find the service, and how they speak."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import httpx
 import typer
 from pydantic import BaseModel
 from rich.console import Console
@@ -20,13 +22,40 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the service's answer
 JobId = Annotated[str, typer.Argument(help="The job's id.")]
 
 
+def _key(key: str | None) -> str | None:
+    """As the service reads it: what a header cannot hold would not arrive, and an empty one would name nothing."""
+    if key is not None and re.fullmatch(r"[\x20-\x7e]{1,255}", key) is None:
+        raise typer.BadParameter(f"a key is 1 to 255 printable ASCII characters, not {key!r}")
+    return key
+
+
+Key = Annotated[str | None, typer.Option(callback=_key, help="Idempotency-Key: the same one never makes two jobs.")]
+
+
 def open_client(url: str | None, home: Path | None) -> SdcnClient:
     """The service that the command line, SDCN_URL or the home folder names.
 
     Raises:
         ServerUnknown: none does.
+        typer.BadParameter: what they name is no address, or the environment names a proxy that cannot be used.
     """
-    return SdcnClient(server_url(url, home))
+    address = server_url(url, home)
+    try:
+        parsed = httpx.URL(address)
+    except httpx.InvalidURL as error:
+        raise typer.BadParameter(_no_address(address, str(error))) from None
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise typer.BadParameter(_no_address(address, "http:// or https:// and a host are missing"))
+    try:
+        return SdcnClient(address)
+    except (ValueError, ImportError, httpx.InvalidURL) as error:  # of the address nothing is wrong
+        raise typer.BadParameter(
+            f"the proxy that the environment names for {address} cannot be used: {error}"
+        ) from None
+
+
+def _no_address(address: str, why: str) -> str:
+    return f"{address!r} is no address of a service ({why}): give --url or SDCN_URL as in http://127.0.0.1:8000"
 
 
 def out() -> Console:

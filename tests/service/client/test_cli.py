@@ -82,6 +82,10 @@ def test_a_file_may_hold_the_spec_and_options_change_it(sdcn: Sdcn, client: Sdcn
         (["--set", "seed=1"], "exactly one of preset"),
         (["--preset", "none-such"], "no preset is named"),
         (["--preset", "tiny", "--set", "objective.tau_0=-1"], "overrides.objective.tau_0"),
+        (["tiny", "--set", "objective.tau_0=NaN"], "objective.tau_0: NaN is not a finite number"),
+        (["tiny", "--set", "data.train_scales_px=[1e999]"], "data.train_scales_px: 1e999 is not a finite number"),
+        (["tiny", "--key", "ü"], "printable ASCII"),
+        (["tiny", "--key", ""], "printable ASCII"),
     ],
 )
 def test_a_wrong_request_ends_with_two_and_a_reason(sdcn: Sdcn, arguments: list[str], said: str) -> None:
@@ -89,6 +93,34 @@ def test_a_wrong_request_ends_with_two_and_a_reason(sdcn: Sdcn, arguments: list[
     assert done.exit_code == 2
     assert said in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"overrides": [1]}', "overrides: must be a JSON object"),
+        ('{"preset": "tiny", "overrides": {"objective.tau_0": -Infinity}}', "-Infinity is not a finite number"),
+    ],
+)
+def test_a_file_that_holds_no_spec_is_refused_with_a_sentence(
+    sdcn: Sdcn, tmp_path: Path, content: str, said: str
+) -> None:
+    file = tmp_path / "spec.json"
+    file.write_text(content)
+    done = sdcn("submit", "--file", str(file), "--seeds", "1")
+    assert (done.exit_code, said in done.output) == (2, True)
+
+
+@pytest.mark.parametrize("url", ["http://:bad", "localhost:8000", "http://", "ftp://x"])
+def test_what_is_no_address_is_refused_with_an_example(url: str) -> None:
+    done = CliRunner().invoke(cli.app, ["jobs", "--url", url])
+    assert (done.exit_code, "is no address of a service" in done.output) == (2, True)
+
+
+def test_a_proxy_that_cannot_be_used_is_named_as_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "nonsense://proxy.test")
+    done = CliRunner().invoke(cli.app, ["jobs", "--url", "http://sdcn.test"])
+    assert (done.exit_code, "the proxy that the environment names" in done.output) == (2, True)
 
 
 def test_validate_tells_of_steps_and_warnings(sdcn: Sdcn, client: SdcnClient) -> None:

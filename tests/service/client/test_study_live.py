@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from service.client.errors import ServerUnreachable
+from service.client.errors import ApiProblem, ClientError, ServerUnreachable
 from service.client.study_live import study_view, watch_study
-from service.jobs.answers import FailureRead, LastWordRead, RunRead
+from service.jobs.answers import FailureRead, LastWordRead, Problem, RunRead
 from service.jobs.states import FailureReason, JobState, RunNow
 from tests.service.client.test_live import look
 
@@ -63,10 +63,14 @@ def test_a_log_gets_a_line_for_each_run_that_begins_or_ends() -> None:
     assert [line for line in lines if line.startswith("oicr")] == ["oicr: running", "oicr: succeeded"]
 
 
+BUSY = ApiProblem(Problem(title="The queue is not reachable", status=503, detail=""), retry_after_s=5)
+
+
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_service_that_is_away_for_a_moment_does_not_end_the_watching(terminal: bool) -> None:
+@pytest.mark.parametrize("error", [ServerUnreachable("restarting"), BUSY])
+def test_a_service_that_is_away_for_a_moment_does_not_end_the_watching(terminal: bool, error: ClientError) -> None:
     def away() -> Sequence[RunRead]:
-        raise ServerUnreachable("restarting")
+        raise error
 
     looks = [look(JobState.RUNNING, 0.5), look(JobState.SUCCEEDED)]
     console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
