@@ -14,6 +14,9 @@ from service.embedded.sweep import MARK
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Ray's default is a third of the memory; training sends next to nothing through it"""
+API_PORT = 8000
+MLFLOW_PORT = 5000
+"""taken where they are free; else any others"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Layout:
 
     @classmethod
     def choose(cls, home: Path, embedded_id: str, ray_folder: str) -> "Layout":
-        return cls(home, embedded_id, ray_folder, *free_ports((8000, 5000, 0, 8265, 0, 0, 0)))
+        return cls(home, embedded_id, ray_folder, *free_ports((API_PORT, MLFLOW_PORT, 0, 8265, 0, 0, 0)))
 
     def record(self) -> ServiceRecord:
         return ServiceRecord(
@@ -72,7 +75,22 @@ class Layout:
             "RAY_USAGE_STATS_ENABLED": "0",
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
-        return {**os.environ, **ours, **more}
+        return {**os.environ, **_past_the_proxy(os.environ), **ours, **more}
+
+
+def _past_the_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """NO_PROXY with loopback besides what is there: a proxy would look for our servers on a machine of its own.
+
+    In both spellings, as some read the one and some the other; what only one of them says is then said in both.
+    """
+    lower, upper = environment.get("no_proxy", ""), environment.get("NO_PROXY", "")
+    return {"no_proxy": _with_loopback(lower or upper), "NO_PROXY": _with_loopback(upper or lower)}
+
+
+def _with_loopback(hosts: str) -> str:
+    if hosts.strip() == "*":  # everything; as one of several hosts not everybody understands it
+        return hosts
+    return ",".join(filter(None, (hosts, LOOPBACK, "localhost")))
 
 
 def all_components(layout: Layout) -> tuple[Component, ...]:

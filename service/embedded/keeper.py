@@ -79,7 +79,7 @@ class EmbeddedService:
         """Let time pass.
 
         Raises:
-            EmbeddedError: a component died again and again and is given up.
+            EmbeddedError: a component died again and again, or cannot be started again, and is given up.
         """
         time.sleep(timeout_s)
         if self._trouble is not None:
@@ -143,12 +143,15 @@ class EmbeddedService:
                 try:
                     if not running.due_for_restart():
                         continue
+                    told.discard(name)
+                    self._tell(name, Phase.STARTING)
+                    running.start()
                 except EmbeddedError as error:
                     self._trouble = error
                     return
-                told.discard(name)
-                self._tell(name, Phase.STARTING)
-                running.start()
+                except OSError as error:
+                    self._trouble = EmbeddedError(f"{name} has died and cannot be started again: {error}")
+                    return
 
     def _stop_all(self) -> None:
         """The worker first, so that it can still tell the others what it stops."""

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import pytest
+
 from service.embedded.components import Layout, all_components
 from service.embedded.home import locked, predictor_token
 
@@ -20,3 +22,27 @@ def test_nobody_waits_for_the_predictor(tmp_path: Path) -> None:
     assert components[-1].name == "predictor"
     assert components[-1].answers()
     assert all("predictor" not in part.needs for part in components)
+
+
+@pytest.mark.parametrize(
+    ("given", "lower", "upper"),
+    [
+        ({}, "127.0.0.1,localhost", "127.0.0.1,localhost"),
+        ({"no_proxy": "a.test"}, "a.test,127.0.0.1,localhost", "a.test,127.0.0.1,localhost"),
+        (
+            {"no_proxy": "a.test", "NO_PROXY": "b.test"},
+            "a.test,127.0.0.1,localhost",
+            "b.test,127.0.0.1,localhost",
+        ),
+        ({"NO_PROXY": "*"}, "*", "*"),
+    ],
+)
+def test_no_component_looks_for_another_behind_a_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], lower: str, upper: str
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    environment = Layout.choose(tmp_path, "id", str(tmp_path)).environment()
+    assert (environment["no_proxy"], environment["NO_PROXY"]) == (lower, upper)

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from service.embedded import running
 from service.embedded.components import Component, Layout, answers_http, api
 from service.embedded.errors import AlreadyRunning, EmbeddedError
 from service.embedded.home import ServiceRecord, record_path
@@ -24,9 +25,15 @@ NESTING = (
 """a process with a child in a session of its own, as Ray has"""
 
 
-def record(url: str, embedded_id: str = "e") -> ServiceRecord:
+def record(url: str, embedded_id: str = "e", *, mlflow_url: str = "") -> ServiceRecord:
     return ServiceRecord(
-        url=url, mlflow_url="", ray_dashboard_url="", ray_address="", pid=1, embedded_id=embedded_id, ray_folder=""
+        url=url,
+        mlflow_url=mlflow_url,
+        ray_dashboard_url="",
+        ray_address="",
+        pid=1,
+        embedded_id=embedded_id,
+        ray_folder="",
     )
 
 
@@ -105,6 +112,32 @@ def test_a_component_that_cannot_start_is_quoted(tmp_path: Path) -> None:
     with pytest.raises(EmbeddedError, match=r"painter ended with code 1.*\n.*no such colour"):
         EmbeddedService(tmp_path, tell=lambda *_: None, recipe=recipe).__enter__()
     assert not record_path(tmp_path).exists()
+
+
+@pytest.mark.parametrize("vanishes", [False, True])
+def test_whoever_waits_is_told_that_a_component_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vanishes: bool
+) -> None:
+    """It dies again and again; or what it is started from is gone, as after an update."""
+    monkeypatch.setattr(running, "MAX_RESTARTS", 1)
+    monkeypatch.setattr(running, "FIRST_DELAY_S", 0.1)
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\n{f'rm {program}' if vanishes else ''}\nsleep 0.5\nexit 3\n")
+    program.chmod(0o700)
+
+    def recipe(layout: Layout) -> tuple[Component, ...]:
+        return (Component("mortal", (str(program),), layout.environment(), lambda: True),)
+
+    def until_it_raises(service: EmbeddedService) -> None:
+        for _ in range(100):
+            service.wait(0.1)
+
+    said = "mortal has died and cannot be started again" if vanishes else "mortal died 2 times in a row"
+    with (
+        pytest.raises(EmbeddedError, match=said),
+        EmbeddedService(tmp_path / "home", tell=lambda *_: None, recipe=recipe) as service,
+    ):
+        until_it_raises(service)
 
 
 def test_a_component_that_never_answers_is_given_up(tmp_path: Path) -> None:
