@@ -1,17 +1,21 @@
 """`sdcn demo`: OICR against SDCN, from REST to the table that compares them, on this machine."""
 
+import shlex
 from pathlib import Path
 
 from rich.console import Console
 
+from service.client.address import home_folder
 from service.client.client import SdcnClient
 from service.client.errors import ClientError
 from service.client.following import show_live
 from service.client.result_tables import ablation_table
 from service.client.tables import ending
 from service.client.up import Announcer, interruptible
+from service.embedded.components import API_PORT, MLFLOW_PORT
 from service.embedded.errors import EmbeddedError
 from service.embedded.keeper import EmbeddedService
+from service.embedded.ports import LOOPBACK
 from service.jobs.answers import JobRead
 from service.jobs.specs import AblationSpec
 from service.jobs.states import JobState
@@ -21,12 +25,12 @@ PICTURE = "comparison.jpg"
 REPORT = "report.html"
 
 
-def run_demo(home: Path, study: str, data: str, console: Console) -> int:
-    """Start the service, run one ablation through it, tell what came out, stop the service.
+def run_demo(home: Path, spec: AblationSpec, console: Console) -> int:
+    """Start the service, run one ablation through it, tell what came out, stop the service, tell how to see more.
 
     Returns:
         The exit code: 0 when every variant was trained and judged, whichever is ahead; 1 when one was not; 3 when the
-        service could not be started or reached; 130 when interrupted.
+        service could not be started, reached or kept up; 130 when interrupted.
     """
     announcer = Announcer(console)
     try:
@@ -34,13 +38,15 @@ def run_demo(home: Path, study: str, data: str, console: Console) -> int:
             console.print(f"starting the service in {home} (API, worker, predictor, MLflow, Ray)")
             with EmbeddedService(home, tell=announcer) as service, SdcnClient(service.record.url) as client:
                 announcer.rest()
-                announcer.quiet = True
-                job = client.submit(AblationSpec(study=study, preset=data))
+                job = client.submit(spec)
                 posted = f"job {job.id} was posted to {service.record.url}/v1/jobs; its trainings take some minutes"
                 console.print(f"{posted}\nwatch it at {service.record.url}/jobs/{job.id}", soft_wrap=True)
-                job = show_live(client, job, console, interval_s=0.5)
-                code = _tell(job, client, home, console)
-                announcer.quiet = False
+                announcer.quiet = True
+                try:
+                    job = show_live(client, job, console, interval_s=0.5, sleep=service.wait)
+                    code = _tell(job, client, home, console)
+                finally:
+                    announcer.quiet = False  # stopping takes a while, more so after an interrupt
     except KeyboardInterrupt:
         announcer.rest()
         console.print("interrupted; the service is stopped")
@@ -49,11 +55,8 @@ def run_demo(home: Path, study: str, data: str, console: Console) -> int:
         announcer.rest()
         console.print(str(error), style="red", soft_wrap=True)
         return 3
-    console.print(
-        f"the service is stopped; what it learnt stays in {home}: `make up` (or `sdcn up`) starts it again and keeps it"
-        " up, Ctrl-C there or `make down` stops it",
-        soft_wrap=True,
-    )
+    announcer.rest()
+    _tell_how_to_go_on(job, service.record.mlflow_url, home, console)
     return code
 
 
@@ -69,7 +72,10 @@ def _tell(job: JobRead, client: SdcnClient, home: Path, console: Console) -> int
     for run in results.runs:
         if run.failure is not None:
             console.print(f"{run.name} failed: {run.failure.message}", style="red", soft_wrap=True)
-    _tell_where(job, client, home, console)
+    left = {Path(artifact).name: home / artifact for artifact in job.artifacts}
+    for what, name in (("both detectors side by side", PICTURE), ("report", REPORT)):
+        if name in left:
+            console.print(f"{what}: {left[name]}", soft_wrap=True)
     if any(row.succeeded == 0 for row in results.rows):
         console.print("a variant was not trained: there is nothing to compare", style="red")
         return 1
@@ -78,19 +84,25 @@ def _tell(job: JobRead, client: SdcnClient, home: Path, console: Console) -> int
     return 0
 
 
-def _tell_where(job: JobRead, client: SdcnClient, home: Path, console: Console) -> None:
-    left = {Path(artifact).name: home / artifact for artifact in job.artifacts}
-    page, files = f"{client.base_url}/jobs/{job.id}", f"{client.base_url}/v1/jobs/{job.id}/artifacts"
-    places = [
-        ("both detectors side by side", left.get(PICTURE)),
-        ("report", left.get(REPORT)),
-        ("while the service is up: its page", page),
-        ("its report", f"{files}/{REPORT}" if REPORT in left else None),
-        ("its run in MLflow", job.mlflow and (job.mlflow.url or job.mlflow.run_id)),
-    ]
+def _tell_how_to_go_on(job: JobRead, mlflow_url: str, home: Path, console: Console) -> None:
+    """The command that brings the service back, and where everything is then: it takes its usual ports if they are
+    free, whichever it had just now.
+    """
+    usual, at_home = f"http://{LOOPBACK}:{API_PORT}", home == home_folder(None)
+    start = "`make up` (or `sdcn up`)" if at_home else f"`sdcn up --home {shlex.quote(str(home))}`"
+    places = [("the study's page", f"{usual}/jobs/{job.id}")]
+    if REPORT in (Path(artifact).name for artifact in job.artifacts):
+        places.append(("its report", f"{usual}/v1/jobs/{job.id}/artifacts/{REPORT}"))
+    if job.mlflow is not None and job.mlflow.url is not None:
+        there = job.mlflow.url.replace(mlflow_url, f"http://{LOOPBACK}:{MLFLOW_PORT}")
+        places.append(("its run in MLflow", there))
+    console.print(
+        f"the service is stopped; what it learnt stays in {home}: {start} brings it back and keeps it up, Ctrl-C there"
+        f" stops it. These addresses answer then, if ports {API_PORT} and {MLFLOW_PORT} are free; else it says which:",
+        soft_wrap=True,
+    )
     for what, where in places:
-        if where is not None:
-            console.print(f"{what}: {where}", soft_wrap=True)
+        console.print(f"  {what:<17} {where}", soft_wrap=True)
 
 
 def verdicts(results: AblationResults) -> list[tuple[str, str]]:
