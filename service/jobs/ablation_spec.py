@@ -1,5 +1,6 @@
 """A job of kind `ablation`: variants of one experiment, each with several seeds, and the table that compares them."""
 
+import hashlib
 import re
 from itertools import product
 from typing import Annotated, Literal, Self
@@ -12,6 +13,8 @@ from service.jobs.base_spec import ExperimentSpec, refused, total_steps
 from service.jobs.runs import MAX_RUNS, PlannedRun, check_shares, planned, short_value
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+NAME_LENGTH = 48
+TITLE_LENGTH = 200
 FactorValues = Annotated[tuple[JsonValue, ...], Field(min_length=1, max_length=50)]
 
 
@@ -76,6 +79,14 @@ class AblationSpec(StudySpec):
         names = [variant.name for variant in variants]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise refused("variants", f"the name {twice[0]!r} is there twice: names are the rows of the table")
+        titled: dict[str, str] = {}
+        for variant in variants:
+            title = variant.title or variant.name
+            if (other := titled.setdefault(title, variant.name)) != variant.name:
+                raise refused(
+                    f"variants.{variant.name}.title",
+                    f"{title!r} is what {other!r} is called too: its bars and curves could not be told apart",
+                )
         if base_variant not in names:
             raise refused("base_variant", f"no variant is named {base_variant!r}; there are: {', '.join(names)}")
         resolved = self.model_copy(
@@ -146,8 +157,8 @@ def _crossed(variants: tuple[Variant, ...], factors: dict[str, tuple[JsonValue, 
             title = ", ".join([*([variant.title or variant.name] if variant else []), *([label] if label else [])])
             crossed.append(
                 Variant(
-                    name=safe_name("-".join(parts)),
-                    title=title,
+                    name=variant.name if variant and not factors else safe_name("-".join(parts)),
+                    title=_shortened(title, TITLE_LENGTH),
                     overrides={**(variant.overrides if variant else {}), **chosen},
                 )
             )
@@ -157,7 +168,14 @@ def _crossed(variants: tuple[Variant, ...], factors: dict[str, tuple[JsonValue, 
 def safe_name(text: str) -> str:
     """The text as a name of letters, digits, '_', '.' and '-', at most 48 long.
 
-    >>> safe_name("tau_0 0.5, seed [1]")
-    'tau_0-0.5-seed-1'
+    >>> safe_name("tau_0 0.5, seed [1]"), safe_name("learning_rate 0.1, lambda_adv 0.5, lambda_seg 0.001")
+    ('tau_0-0.5-seed-1', 'learning_rate-0.1-lambda_adv-0.5-lambda-a4881844')
     """
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-_.")[:48] or "variant"
+    return _shortened(re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-_."), NAME_LENGTH) or "variant"
+
+
+def _shortened(text: str, length: int) -> str:
+    """The text if it is no longer than this, else its beginning and its digest: long ones often differ at their end."""
+    if len(text) <= length:
+        return text
+    return f"{text[: length - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -69,6 +69,21 @@ def test_factors_are_crossed_and_named_by_their_values() -> None:
     assert resolved.base_variant == "tau_0-0.5-region_overlap-region"
 
 
+def test_factors_with_long_names_get_names_and_titles_that_differ() -> None:
+    paths = ["objective.segmentation_instructs_detection", "objective.detection_instructs_segmentation"]
+    variant: JsonValue = {"name": "v" * 64, "title": "t" * 190}
+    resolved = ablation(variants=[variant], factors={path: [False, True] for path in [*paths, "evaluation.flip"]})
+    assert len({v.name for v in resolved.variants}) == 8
+    assert len({v.title for v in resolved.variants}) == 8
+    assert all(len(v.name) <= 48 for v in resolved.variants)
+    assert resolved.resolve() == resolved
+
+
+def test_a_variant_that_is_not_crossed_keeps_the_name_it_was_given() -> None:
+    name = "a" * 63 + "_"
+    assert ablation(variants=[{"name": name}], base_variant=name).variants[0].name == name
+
+
 def test_variants_are_crossed_with_factors() -> None:
     variants: JsonValue = [{"name": "a"}, {"name": "b", "overrides": {"objective.tau_0": 2}}]
     resolved = ablation(variants=variants, factors={"schedule.clip_norm": [1, None]})
@@ -103,6 +118,8 @@ def test_a_misspelt_path_of_a_factor_is_refused() -> None:
         ({"study": "table-2", "preset": "none"}, "preset"),
         ({"study": "table-2", "base_variant": "nobody"}, "base_variant"),
         ({"variants": [{"name": "a"}, {"name": "a"}]}, "variants"),
+        ({"variants": [{"name": "a", "title": "x"}, {"name": "b", "title": "x"}]}, "variants.b.title"),
+        ({"variants": [{"name": "a"}, {"name": "b", "title": "a"}]}, "variants.b.title"),
         ({"factors": {"seed": list(range(50)), "objective.tau_0": [1, 2, 3, 4, 5]}}, "factors"),
         ({"study": "table-2", "resources": {"num_workers": 3}}, "experiment.schedule.images_per_step"),
     ],
