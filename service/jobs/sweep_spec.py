@@ -128,6 +128,9 @@ class SweepSpec(StudySpec):
                 "study": None,
                 "space": dict(space),
                 "search": search,
+                "judge_on": base.data.source.test_split
+                if isinstance(base.data.source, ScenesSource)
+                else self.judge_on,
             }
         )
         if (known := resolved.known_trials()) is not None:

@@ -19,6 +19,12 @@ def random(num_trials: int = 3) -> JsonValue:
     return {"kind": "random", "num_trials": num_trials}
 
 
+def refused_fields(**fields: JsonValue) -> list[str]:
+    with pytest.raises(InvalidSpec) as caught:
+        sweep(**fields)
+    return [problem.field for problem in caught.value.fields]
+
+
 def test_figure_5_varies_each_balance_weight_alone_and_trains_the_base_once() -> None:
     trials = sweep(study="figure-5").known_trials()
     assert trials is not None
@@ -50,9 +56,21 @@ def test_scenes_are_judged_on_validation_unless_asked() -> None:
     assert own.resolved_experiment.data.source.test_split == "test"
 
 
-def test_resolving_again_changes_nothing() -> None:
-    resolved = sweep(study="figure-5", seeds=[0, 1])
-    assert resolved.resolve() == resolved
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"study": "figure-5", "seeds": [0, 1]},
+        {"study": "figure-5", "overrides": {"data.source.test_split": "test"}},
+        {"study": "figure-5", "overrides": {"data.source.test_split": "val"}, "judge_on": "test"},
+        {"space": {"objective.tau_0": TAU}, "search": random(), "judge_on": "test"},
+        {"space": {"objective.tau_0": choices(1)}, "overrides": {"data.source": {"kind": "voc", "path": "voc"}}},
+    ],
+)
+def test_resolving_again_changes_nothing(fields: dict[str, JsonValue]) -> None:
+    resolved = sweep(**fields)
+    again = SweepSpec.model_validate(resolved.model_dump(mode="json")).resolve()
+    assert again == resolved
+    assert again.config_digest == resolved.config_digest
 
 
 def test_names_of_trials_are_unique_and_safe() -> None:
@@ -86,9 +104,7 @@ def test_names_of_trials_are_unique_and_safe() -> None:
     ],
 )
 def test_what_cannot_be_searched_is_refused_by_name(fields: dict[str, JsonValue], field: str) -> None:
-    with pytest.raises(InvalidSpec) as caught:
-        sweep(**fields)
-    assert [problem.field for problem in caught.value.fields] == [field]
+    assert refused_fields(**fields) == [field]
 
 
 @pytest.mark.parametrize(
