@@ -33,6 +33,8 @@ _GAP_PX = 6
 _TEXT_PX = 15
 _HEADING_PX = 18
 _TITLE_PX = 24
+_NEUTRAL: Colour = (150, 150, 150)
+"""of words below boxes whose colour says nothing of their class"""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Column:
     contents: Sequence[Detections | ClassMap | None]
     """one an image: detections, all of which are drawn; or a segmentation map (h, w) with background C; or nothing"""
     colour: Colour | None = None
-    """of the boxes; None: each in the colour of its class"""
+    """of the boxes, shown beside the title; None: each in the colour of its class"""
     subtitle: str = ""
     """second line over the column"""
 
@@ -77,7 +79,8 @@ def comparison_page(
     """Draw a row an image: the image with its objects, then what each column holds; all words stand below the images.
 
     A box has gaps where it does not overlap an object of its class by more than FITS_IOU, or stands second to a box
-    that fits that object better. The number in brackets is its IoU with its object.
+    that fits that object better. The number in brackets is its IoU with its object. Squares beside words are in colours
+    of classes, but for the one beside a column's title, which is the colour of its boxes.
 
     Args:
         images: (H, W, 3) RGB each; small ones are enlarged, large ones reduced.
@@ -107,8 +110,7 @@ def comparison_page(
             cells.append(_cell(content, column, image, annotation, mask, palette))
         rows.append(_row(cells))
     width = rows[0].shape[1]
-    with_maps = any(isinstance(content, np.ndarray) for column in columns for content in column.contents)
-    parts = [_header(width, title, [*notes, *_how_to_read(with_maps, masks is not None)], palette)]
+    parts = [_header(width, title, [*notes, *_how_to_read(columns, masks is not None)], palette)]
     for section in sections or [Section("", len(rows))]:
         if section.count:
             parts += [_line(width, section.heading, _HEADING_PX, weight=700)] if section.heading else []
@@ -146,8 +148,11 @@ def _cell(
     own = [column.colour or colours[c] for c in content.classes]
     tile = boxes_tile(image, content.boxes, own, [bool(overlap <= FITS_IOU) for overlap in overlaps])
     found = [
-        Entry(f"{names[c]} {score:.2f} ({overlap:.2f})" if overlap else f"{names[c]} {score:.2f} (–)", colour)
-        for c, score, overlap, colour in zip(content.classes, content.scores, overlaps, own, strict=True)
+        Entry(
+            f"{names[c]} {score:.2f} ({overlap:.2f})" if overlap else f"{names[c]} {score:.2f} (–)",
+            colours[c] if column.colour is None else _NEUTRAL,
+        )
+        for c, score, overlap in zip(content.classes, content.scores, overlaps, strict=True)
     ]
     return _Cell(tile, found or [Entry("nothing above the threshold")])
 
@@ -173,9 +178,11 @@ def _header(width: int, title: str, notes: Sequence[str], palette: dict[str, Col
     return np.concatenate([_paper(_GAP_PX, width), *lines, classes])
 
 
-def _how_to_read(with_maps: bool, with_masks: bool) -> list[str]:
+def _how_to_read(columns: Sequence[Column], with_masks: bool) -> list[str]:
     lines = [f"below: class, score, (IoU with the object); gaps in a box: it fits no object by more than {FITS_IOU}"]
-    if with_maps:
+    if any(column.colour is not None for column in columns):
+        lines.append("boxes: in the colour beside their column's title where there is one, else in that of their class")
+    if any(isinstance(content, np.ndarray) for column in columns for content in column.contents):
         outline = "; white outline: the drawn mask" if with_masks else ""
         lines.append(f"maps: the strongest class in its colour, background light; share of the image below{outline}")
     return lines
@@ -185,9 +192,15 @@ def _titles(width: int, columns: Sequence[Column]) -> Image:
     line_px = round(1.4 * _TEXT_PX)
     lines = 2 if any(column.subtitle for column in columns) else 1
     page = _paper(lines * line_px + _GAP_PX, width)
-    for k, (title, subtitle) in enumerate([("ground truth", ""), *((c.title, c.subtitle) for c in columns)]):
-        draw_text(page, shorten(title, _TEXT_PX, TILE_PX, weight=600), _left(k), _TEXT_PX, _TEXT_PX, INK, weight=600)
-        draw_text(page, shorten(subtitle, _TEXT_PX, TILE_PX), _left(k), line_px + _TEXT_PX, _TEXT_PX, INK)
+    for k, column in enumerate([Column("ground truth", ()), *columns]):
+        indent_px = 0
+        if column.colour is not None:
+            draw_entries(page, [Entry("", column.colour)], _left(k), 0, _TEXT_PX, TILE_PX)
+            indent_px = _TEXT_PX + 3
+        title = shorten(column.title, _TEXT_PX, TILE_PX - indent_px, weight=600)
+        draw_text(page, title, _left(k) + indent_px, _TEXT_PX + 1, _TEXT_PX, INK, weight=600)
+        subtitle = shorten(column.subtitle, _TEXT_PX, TILE_PX)
+        draw_text(page, subtitle, _left(k), line_px + _TEXT_PX, _TEXT_PX, INK)
     return page
 
 

@@ -16,6 +16,7 @@ GREY = np.full((96, 96, 3), 128, dtype=np.uint8)
 TRUTH = annotation([[10, 10, 40, 40]], [0])
 FITTING = detections([[10, 10, 40, 42]], [0.9], [0])
 RED: Colour = (228, 40, 40)
+CAT = class_colours(2)[0]
 LEFTS = (20, 340, 660)
 """left edges of the first three tiles"""
 
@@ -48,9 +49,28 @@ def test_a_page_has_a_row_an_image_and_a_column_more_than_is_given(tmp_path: Pat
 
 def test_boxes_are_in_the_column_s_colour_or_else_in_that_of_their_class(tmp_path: Path) -> None:
     page = page_of(tmp_path / "p.png", Column("a", [FITTING], RED), Column("b", [FITTING]))
-    cat = class_colours(2)[0]
     assert [count_in(page, k, RED) > 1000 for k in range(3)] == [False, True, False]
-    assert [count_in(page, k, cat) > 1000 for k in range(3)] == [True, False, True]
+    assert [count_in(page, k, CAT) > 1000 for k in range(3)] == [True, False, True]
+
+
+def test_the_colour_of_a_column_stands_beside_its_title_and_not_beside_names_of_classes(tmp_path: Path) -> None:
+    page = page_of(tmp_path / "p.png", Column("a", [FITTING], RED), Column("b", [FITTING]))
+    top = int(np.flatnonzero((page[:, LEFTS[0] + 150] == 128).all(axis=1))[0])
+    beside = [
+        (page[:, left : left + 15] == colour).all(axis=2) for left, colour in zip(LEFTS[1:], (RED, CAT), strict=True)
+    ]
+    title_line = slice(top - 40, top)
+    below = slice(top + TILE_PX, None)
+    assert [int(found[title_line].sum()) for found in beside] == [169, 0]
+    assert [int(found[below].sum()) for found in beside] == [0, 169], "the legend above has the colours of classes"
+
+
+def test_the_last_caption_is_whole_however_many_lines_it_has(tmp_path: Path) -> None:
+    many = detections([[10, 10, 40, 42]] * 6, [0.9] * 6, [0] * 6)
+    page = page_of(tmp_path / "p.png", Column("a", [many]))
+    lines = np.flatnonzero((page[:, LEFTS[1] : LEFTS[1] + 13] == CAT).all(axis=(1, 2)))
+    assert len(lines) == 3 * 13
+    assert len(page) - lines[-1] > 20
 
 
 def test_a_box_that_fits_no_object_has_gaps(tmp_path: Path) -> None:
