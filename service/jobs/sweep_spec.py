@@ -1,18 +1,20 @@
 """A job of kind `sweep`: a search over fields of one experiment, on Ray Tune."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from sdcn_core.config.base import FrozenConfig
 from sdcn_core.config.data import ScenesSource
 from sdcn_core.config.experiment import ExperimentConfig
-from sdcn_core.config.search_space import Choice, Domain, evenly_spaced
+from sdcn_core.config.search_space import Choice, Domain, Integer, LogUniform, Uniform
 from sdcn_core.config.studies import SWEEPS
+from service.errors import FieldProblem
 from service.jobs.ablation_spec import StudySpec, safe_name
-from service.jobs.base_spec import Overrides, overridden, refused, total_steps
+from service.jobs.base_spec import Overrides, overridden, refuse, refused, total_steps, unshareable
 from service.jobs.runs import MAX_RUNS, PlannedRun, check_shares, planned, short_value
 
 MetricName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./\- ]{1,100}$")]
@@ -149,17 +151,19 @@ class SweepSpec(StudySpec):
         return base
 
     def _check_search(self, base: ExperimentConfig, space: Mapping[str, Domain], search: Search) -> None:
+        tried: dict[str, list[ExperimentConfig]] = {}
         for path, domain in space.items():
-            values = domain.values if isinstance(domain, Choice) else evenly_spaced(domain, 2)
-            for value in values:  # at its ends a range shows what the field refuses
-                whole = int(value) if domain.kind == "integer" else value  # type: ignore[arg-type]
-                overridden(base, {path: whole}, under="space", otherwise="experiment")
+            tried[path] = [
+                overridden(base, {path: value}, under="space", otherwise="experiment") for value in _tried(domain)
+            ]
             if isinstance(search, GridSearch | OneAtATimeSearch) and not isinstance(domain, Choice):
                 raise refused(
                     f"space.{path}", f"a {search.kind} search needs values: write {{'kind': 'choice', 'values': [...]}}"
                 )
         if isinstance(search, RandomSearch | OptunaSearch) and len(self.seeds) > 1:
             raise refused("seeds", f"a {search.kind} search trains each trial once: give one seed")
+        if isinstance(search, RandomSearch | OptunaSearch):
+            self._check_drawn_shares(base, tried)
         stopping = self.early_stopping
         if stopping is not None:
             metric = stopping.metric or self.metric
@@ -173,6 +177,20 @@ class SweepSpec(StudySpec):
                 raise refused(
                     "early_stopping.grace_steps", f"must be less than the {total_steps(base)} steps of a training"
                 )
+
+    def _check_drawn_shares(self, base: ExperimentConfig, tried: Mapping[str, Sequence[ExperimentConfig]]) -> None:
+        """See check_shares. Of trials that are not known yet, each searched field is judged by values of its domain,
+        all others as they are in the experiment.
+        """
+        problems: dict[FieldProblem, None] = {}
+        for path, experiments in {"": [base], **tried}.items():
+            for experiment in experiments:
+                for problem in unshareable(experiment, self.resources.num_workers):
+                    at_fault = problem.field.removeprefix("experiment.")
+                    if at_fault == path or at_fault not in tried:
+                        problems[problem] = None
+        if problems:
+            raise refuse(tuple(problems))
 
     def known_trials(self) -> dict[str, Overrides] | None:
         """Name and overrides of every trial in order, where the search fixes them in advance; else None."""
@@ -226,3 +244,20 @@ class SweepSpec(StudySpec):
     def total_steps(self) -> int:
         """Optimizer steps of all trials, as if none shared a stage and none was stopped early."""
         return self.num_trials * total_steps(self.resolved_experiment)
+
+
+def _tried(domain: Domain) -> tuple[JsonValue, ...]:
+    """Values of a domain that show what its field refuses: all of a choice; the ends of a range, and one between them.
+
+    The ends alone can pass where hardly any draw does: 1.0 and 4.0 are whole numbers, 2 and 4 images are shared evenly.
+
+    >>> _tried(Integer(low=2, high=4)), len(_tried(Uniform(low=1, high=4)))
+    ((2, 3, 4), 3)
+    """
+    match domain:
+        case Choice():
+            return domain.values
+        case Integer():
+            return (domain.low, domain.low + 1, domain.high)
+        case Uniform() | LogUniform():
+            return (domain.low, domain.low + (domain.high - domain.low) / math.pi, domain.high)

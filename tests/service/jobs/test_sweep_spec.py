@@ -90,6 +90,14 @@ def test_names_of_trials_are_unique_and_safe() -> None:
             {"space": {"objective.tau_0": {"kind": "uniform", "low": -1, "high": 1}}, "search": random()},
             "space.objective.tau_0",
         ),
+        (
+            {"space": {"model.detection.refinements": {"kind": "uniform", "low": 1, "high": 4}}, "search": random()},
+            "space.model.detection.refinements",
+        ),
+        (
+            {"space": {"data.flip": {"kind": "integer", "low": 0, "high": 3}}, "search": random()},
+            "space.data.flip",
+        ),
         ({"space": {"objective.tau_0": TAU}}, "space.objective.tau_0"),
         ({"space": {"objective.tau_0": TAU}, "search": random(), "seeds": [0, 1]}, "seeds"),
         ({"space": {"seed": choices(*range(90))}, "seeds": [0, 1, 2]}, "space"),
@@ -105,6 +113,29 @@ def test_names_of_trials_are_unique_and_safe() -> None:
 )
 def test_what_cannot_be_searched_is_refused_by_name(fields: dict[str, JsonValue], field: str) -> None:
     assert refused_fields(**fields) == [field]
+
+
+@pytest.mark.parametrize(
+    ("space", "search"),
+    [
+        ({"objective.tau_0": choices(0.5)}, {"kind": "grid"}),
+        ({"objective.tau_0": TAU}, random()),
+        ({"schedule.images_per_step": {"kind": "integer", "low": 3, "high": 6}}, random()),
+        ({"schedule.images_per_step": choices(3, 4), "objective.tau_0": TAU}, {"kind": "optuna", "num_trials": 2}),
+    ],
+)
+def test_steps_whose_images_cannot_be_shared_are_refused_whatever_the_search(
+    space: JsonValue, search: JsonValue
+) -> None:
+    fields = refused_fields(space=space, search=search, resources={"num_workers": 3})
+    assert "experiment.schedule.images_per_step" in fields
+
+
+def test_a_drawn_number_of_images_is_judged_by_its_own_values() -> None:
+    labels: dict[str, JsonValue] = {f"schedule.{network}.images_per_step": 6 for network in ("backbone", "classifier")}
+    space: JsonValue = {"schedule.images_per_step": choices(3, 6), "objective.tau_0": TAU}
+    resources: JsonValue = {"num_workers": 3}
+    assert sweep(space=space, search=random(), overrides=labels, resources=resources).num_trials == 3
 
 
 @pytest.mark.parametrize(
