@@ -1,9 +1,23 @@
 """What is done, line by line in a file, so that work that was cut off goes on where it stopped."""
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is kept in memory of an entry: its boxes would fill it, in a folder of many images."""
+
+    begins_at: int
+    """byte of the file at which its line begins"""
+    is_broken: bool
+    boxes: int
+    seconds: float
+    """in all; 0 of a broken image"""
 
 
 class Journal:
@@ -15,25 +29,29 @@ class Journal:
     """
 
     def __init__(self, path: Path, heading: Mapping[str, Any]) -> None:
-        self.entries: dict[str, dict[str, Any]] = {}
+        self.done: dict[str, Done] = {}
         whole = 0
         for line in _whole_lines(path):
             entry = _parsed(line)
             if entry is None or (entry != heading if whole == 0 else "file" not in entry):
                 break
             if whole:
-                self.entries[entry["file"]] = entry
+                self.done[entry["file"]] = _done(entry, whole)
             whole += len(line)
         self._file: IO[bytes] = path.open("r+b" if path.exists() else "w+b")
         self._file.truncate(whole)
-        self._file.seek(whole)
         if whole == 0:
             self._write(heading)
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Keep an entry; a killed process has it on disk, a machine that lost power may not."""
-        self._write(entry)
-        self.entries[entry["file"]] = dict(entry)
+        self.done[entry["file"]] = _done(entry, self._write(entry))
+
+    def entry(self, name: str) -> dict[str, Any]:
+        """The whole entry of a name that is done, from the file."""
+        self._file.seek(self.done[name].begins_at)
+        entry: dict[str, Any] = json.loads(self._file.readline())
+        return entry
 
     def __enter__(self) -> Self:
         return self
@@ -41,15 +59,24 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def _write(self, line: Mapping[str, Any]) -> None:
+    def _write(self, line: Mapping[str, Any]) -> int:
+        """Append a line; where it begins."""
+        begins_at = self._file.seek(0, os.SEEK_END)
         self._file.write(json.dumps(line).encode() + b"\n")
         self._file.flush()
+        return begins_at
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    if not path.exists():
-        return []
-    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+def _done(entry: Mapping[str, Any], begins_at: int) -> Done:
+    if "broken" in entry:
+        return Done(begins_at, is_broken=True, boxes=0, seconds=0.0)
+    return Done(begins_at, is_broken=False, boxes=len(entry["boxes"]), seconds=entry["seconds"]["total"])
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    if path.exists():
+        with path.open("rb") as file:
+            yield from (line for line in file if line.endswith(b"\n"))
 
 
 def _parsed(line: bytes) -> dict[str, Any] | None:

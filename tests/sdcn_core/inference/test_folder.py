@@ -1,5 +1,7 @@
 import csv
 import json
+import os
+import tracemalloc
 from pathlib import Path
 
 import cv2
@@ -8,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sdcn_core.errors import DatasetError
+from sdcn_core.inference import folder as folder_module
 from sdcn_core.inference.folder import FolderOutcome, predict_folder
 from sdcn_core.inference.predictor import Predictor
 
@@ -143,6 +146,63 @@ def test_a_folder_that_is_missing_or_holds_no_image_is_refused(predictor: Predic
     (tmp_path / "texts").mkdir()
     with pytest.raises(DatasetError, match="holds no file that ends in"):
         predicted(predictor, tmp_path / "texts", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", [b"\xe9.jpg", b"\xff/a.jpg"], ids=["file", "folder"])
+def test_a_file_whose_name_is_no_utf_8_is_listed_to_be_renamed(
+    predictor: Predictor, folder: Path, tmp_path: Path, name: bytes
+) -> None:
+    path, shown = folder / os.fsdecode(name), name.decode(errors="backslashreplace")
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes((folder / "a.jpg").read_bytes())
+    outcome, _ = predicted(predictor, folder, tmp_path / "out")
+    assert (outcome.images, set(outcome.broken)) == (3, {"broken.jpg", "empty.png", shown})
+    content = json.loads(outcome.files["predictions.json"].read_text())
+    assert {"file": shown, "reason": f"image {shown}: its name is not UTF-8: rename it"} in content["broken"]
+    assert all(name.encode() for name in outcome.broken)  # which a lone surrogate would refuse
+    assert predicted(predictor, folder, tmp_path / "out")[1] == [(6, 6)]  # and it is not tried again
+
+
+def test_an_image_is_predicted_whose_name_is_the_escape_of_anothers(predictor: Predictor, folder: Path) -> None:
+    for name in (b"\xff.jpg", rb"\xff.jpg"):
+        (folder / os.fsdecode(name)).write_bytes((folder / "a.jpg").read_bytes())
+    outcome, _ = predicted(predictor, folder, folder.parent / "out")
+    assert (outcome.images, r"\xff.jpg" in outcome.broken) == (4, False)
+
+
+def test_the_json_file_is_what_would_have_been_written_at_once(
+    predictor: Predictor, folder: Path, tmp_path: Path
+) -> None:
+    (folder / "lone").mkdir()
+    (folder / "c.PNG").rename(folder / "lone" / "\x85\u2028.png")
+    for images in (folder, folder / "lone"):
+        outcome, _ = predicted(predictor, images, tmp_path / images.name)
+        written = outcome.files["predictions.json"].read_text()
+        assert written == json.dumps(json.loads(written), indent=1)
+
+
+def test_memory_does_not_grow_with_the_boxes_that_were_found(
+    predictor: Predictor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "predictions_page", lambda *_, **__: False)  # its pixels are not meant here
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for k in range(300):
+        (folder / f"{k}.png").touch()
+    box = {"class": "cat", "score": 0.123456789, "xyxy": [1.5, 2.5, 3.5, 4.5]}
+    seconds = {"proposals": 1.0, "network": 1.0, "nms": 1.0, "total": 3.0}
+    found = {"width": 9, "height": 9, "proposals": 9, "boxes": [box] * 100, "seconds": seconds}
+    heading = {"format": 1, "model_sha256": predictor.sha256, **CALM}
+    lines = [heading, *({"file": f"{k}.png", **found} for k in range(300))]
+    (tmp_path / "out").mkdir()
+    journal = tmp_path / "out" / "predictions.jsonl"
+    journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    tracemalloc.start()
+    outcome, told = predicted(predictor, folder, tmp_path / "out")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (outcome.boxes, outcome.seconds_per_image, told) == (30_000, 3.0, [(300, 300)])
+    assert peak < journal.stat().st_size / 2
 
 
 def _boxes(outcome: FolderOutcome) -> dict[str, object]:
