@@ -1,6 +1,9 @@
 """Sweeps of tiny trainings on a real Ray with two CPUs, each attempt in the real child process."""
 
+import os
 import random
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,11 +17,19 @@ from workers.attempt_folder import Stopped
 
 pytestmark = pytest.mark.integration
 
-MIL = "objective.lambda_mil"
-RATE = {"schedule.learning_rate": {"kind": "log_uniform", "low": 1e-4, "high": 1e-2}}
+RATE = "schedule.learning_rate"
+RATES = {RATE: {"kind": "log_uniform", "low": 1e-4, "high": 1e-2}}
 LONGER = {"schedule.loop_steps": 60, "evaluation.pictured_images": 1}
 """so that a trial is not over before it is disturbed"""
 KILLS = 2
+ANOTHER_RAY = """
+import sys
+import ray
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, _temp_dir=sys.argv[1])
+print("up", flush=True)
+sys.stdin.read()
+ray.shutdown()
+"""
 
 
 @pytest.fixture
@@ -27,12 +38,31 @@ def sweep(tmp_path: Path) -> Iterator[Callable[..., SweepAttempts]]:
         yield lambda **fields: SweepAttempts(tmp_path, Path(scratch), **fields)
 
 
+@pytest.fixture
+def another_ray() -> Iterator[None]:
+    """Of somebody else on this host: whoever looks for a Ray without an address finds two, and gives up."""
+    with tempfile.TemporaryDirectory(prefix="sdcn-", ignore_cleanup_errors=True) as scratch:
+        theirs = subprocess.Popen(
+            [sys.executable, "-c", ANOTHER_RAY, scratch],
+            env={**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert theirs.stdin is not None
+        assert theirs.stdout is not None
+        with theirs.stdin, theirs.stdout:
+            while (line := theirs.stdout.readline()) != b"up\n":
+                assert line, "the other Ray has not come up"
+            yield
+        assert theirs.wait(timeout=60) == 0
+
+
 def test_twelve_trials_with_early_stopping_survive_kills_of_the_driver_and_none_is_trained_twice(
     sweep: Callable[..., SweepAttempts],
 ) -> None:
     stopping = {"grace_steps": 16, "reduction_factor": 2, "metric": "loss/mil", "goal": "min"}
     search = {"kind": "random", "num_trials": 12}
-    attempts = sweep(space=RATE, search=search, early_stopping=stopping, overrides=LONGER)
+    attempts = sweep(space=RATES, search=search, early_stopping=stopping, overrides=LONGER)
     for _ in range(KILLS):
         child = attempts.begin()
         attempts.end(child, when=_at_a_random_moment(attempts))
@@ -48,7 +78,7 @@ def test_twelve_trials_with_early_stopping_survive_kills_of_the_driver_and_none_
 
 
 def test_an_optuna_search_that_is_stopped_goes_on_from_its_checkpoints(sweep: Callable[..., SweepAttempts]) -> None:
-    attempts = sweep(space=RATE, search={"kind": "optuna", "num_trials": 4}, overrides=LONGER)
+    attempts = sweep(space=RATES, search={"kind": "optuna", "num_trials": 4}, overrides=LONGER)
     child = attempts.begin()
 
     def ask_to_stop_when_training() -> bool:
@@ -64,11 +94,23 @@ def test_an_optuna_search_that_is_stopped_goes_on_from_its_checkpoints(sweep: Ca
     assert not any(steps for each in attempts.steps_repeated().values() for steps in each)
 
 
-def test_trials_of_several_workers_leave_room_for_their_own_workers(sweep: Callable[..., SweepAttempts]) -> None:
-    space = {MIL: {"kind": "choice", "values": [0.5, 1.0]}}
-    results = sweep(space=space, resources={"num_workers": 2}, share_stages=False).attempt()
-    assert [run.state for run in results.runs] == [RunState.SUCCEEDED] * 2
-    assert [point.value for point in results.curves[MIL]] == [0.5, 1.0]
+def test_trials_of_several_workers_leave_room_for_their_own_and_give_it_back_when_stopped_early(
+    sweep: Callable[..., SweepAttempts], another_ray: None
+) -> None:
+    # Without learning the loss stays high, so the second and the third trial are stopped where the first went on. Each
+    # trial's two workers hold both CPUs.
+    results = sweep(
+        space={RATE: {"kind": "choice", "values": [1e-3, 1e-9, 2e-9]}},
+        search={"kind": "grid"},
+        early_stopping={"grace_steps": 14, "reduction_factor": 2, "metric": "loss/mil", "goal": "min"},
+        resources={"num_workers": 2},
+        overrides=LONGER,
+        share_stages=False,
+    ).attempt()
+    first, *others = results.runs
+    assert first.state is RunState.SUCCEEDED
+    assert [run.state for run in others] == [RunState.STOPPED_EARLY] * 2
+    assert all(run.global_step < first.global_step for run in others)
 
 
 def _at_a_random_moment(attempts: SweepAttempts) -> Callable[[], bool]:

@@ -155,7 +155,7 @@ def _train(
             trainable(share, None if stopping is None else stopping.metric or spec.metric),
             most=TRIES * spec.num_trials,
             concurrent=stages.side_by_side,
-            reuse_processes=share.num_workers == 1,
+            alone=share.num_workers == 1,
             storage=context.folder.work / "tune",
             tick=tell,
         )

@@ -85,6 +85,8 @@ def _start(train: Any, piece: Piece) -> Any:  # noqa: ANN401 - Ray's remote func
     room = {"num_cpus": order.cpus if alone else 0, "num_gpus": order.gpus if alone else 0}
     # A group of Ray Train reads its settings where it is driven from; a shared cluster's processes do not have ours.
     settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
+    # What gives the CPUs of a lost driver's group back looks for the cluster, and finds none where several are.
+    settings["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     runtime_env = None if alone else {"env_vars": settings}
     return train.options(name=piece.name, max_retries=0, runtime_env=runtime_env, **room).remote(order)
 

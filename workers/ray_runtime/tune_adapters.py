@@ -51,7 +51,7 @@ class Desk(Protocol):
         ...
 
     def goes_on(self, run: str, step: int, value: float) -> bool:
-        """Take note of a report; False: the run ends here, and that is written down."""
+        """Take note of a report; False: the run ends here, or has ended, and that is written down."""
         ...
 
     def ended(self, run: str, error: BaseException | None) -> None:
@@ -83,16 +83,23 @@ class DeskSearcher(Searcher):
 
 
 class DeskScheduler(FIFOScheduler):
-    """Asks the desk whether a trial goes on."""
+    """Asks the desk whether a trial goes on.
 
-    def __init__(self, desk: Desk) -> None:
+    Args:
+        desk: answers.
+        ends_processes: whether the process of a trial that does not go on is ended, which gives its CPUs back. Not so
+            where it drives a group of processes: with their driver gone, nobody would give back theirs. Such a trial
+            learns from the desk's record that it has ended, and leaves by itself.
+    """
+
+    def __init__(self, desk: Desk, *, ends_processes: bool) -> None:
         super().__init__()
         self._desk = desk
+        self._ends_processes = ends_processes
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:  # noqa: ANN401
-        if VALUE in result and not self._desk.goes_on(trial.config[RUN], result[STEP], result[VALUE]):
-            return str(TrialScheduler.STOP)
-        return str(TrialScheduler.CONTINUE)
+        goes_on = VALUE not in result or self._desk.goes_on(trial.config[RUN], result[STEP], result[VALUE])
+        return str(TrialScheduler.CONTINUE if goes_on or not self._ends_processes else TrialScheduler.STOP)
 
 
 class DeskCallback(Callback):

@@ -28,7 +28,7 @@ def run_trials(
     *,
     most: int,
     concurrent: int,
-    reuse_processes: bool,
+    alone: bool,
     storage: Path,
     tick: Callable[[], None],
 ) -> None:
@@ -39,8 +39,8 @@ def run_trials(
         trainable: trains the run that its configuration names.
         most: times that the desk may hand out a run.
         concurrent: trials side by side.
-        reuse_processes: whether a process trains one trial after another, which saves seconds a trial; the training
-            must end with its trial.
+        alone: whether a trial's process trains by itself, not as the driver of a group. Then it may be ended at any
+            moment, and trains one trial after another, which saves seconds a trial.
         storage: a folder for Tune's own files, which nobody reads again.
         tick: called several times a second.
 
@@ -55,11 +55,11 @@ def run_trials(
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=DeskSearcher(desk, concurrent),
-            scheduler=DeskScheduler(desk),
+            scheduler=DeskScheduler(desk, ends_processes=alone),
             num_samples=most,
             trial_name_creator=_name_of,
             trial_dirname_creator=_name_of,
-            reuse_actors=reuse_processes,
+            reuse_actors=alone,
         ),
         run_config=tune.RunConfig(
             name=EXPERIMENT,

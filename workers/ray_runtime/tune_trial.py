@@ -12,6 +12,7 @@ from workers.errors import AttemptStopped, ClusterUnavailable, TrainingProcessLo
 from workers.ray_runtime.resources import Share
 from workers.ray_runtime.tune_adapters import ORDER, STEP, VALUE
 from workers.study.run import run_study_run
+from workers.study.run_folder import StudyRunFolder
 from workers.training.order import RunOrder
 
 DRIVER = {"memory": 1.0}
@@ -24,14 +25,17 @@ machine"""
 
 
 def trainable(share: Share, metric: str | None) -> Any:  # noqa: ANN401 - a function with Tune's resources
-    """What Tune runs for each trial.
+    """What Tune runs for each trial. Called where Ray's settings are in the environment.
 
     Args:
         share: what each of the trial's processes gets. A single one trains inside the trial itself.
         metric: what is reported to Tune for early stopping; None: nothing.
     """
+    # A group of Ray Train reads its settings where it is driven from; a shared cluster's processes do not have ours.
+    settings = {name: value for name, value in os.environ.items() if name.startswith("RAY_TRAIN_")}
 
     def train(config: dict[str, Any]) -> None:
+        os.environ.update(settings)
         _train(RunOrder.model_validate_json(config[ORDER]), metric)
 
     alone = {"CPU": float(share.cpus)} | ({"GPU": float(share.gpus)} if share.gpus else {})
@@ -43,7 +47,8 @@ def _train(order: RunOrder, metric: str | None) -> None:
         value = None if metric is None else training.metrics.get(metric)
         if value is not None:
             tune.report({STEP: training.global_step, VALUE: value})  # waits for the verdict; a stop ends the process
-        return False
+        # The driver of a group is not ended, or the group would keep its CPUs: it finds its end written down.
+        return order.num_workers > 1 and StudyRunFolder(order.run_path).read_found() is not None
 
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(UNWIND_TIMEOUT_S)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -49,10 +49,13 @@ def run_study_run(order: RunOrder, *, on_report: OnReport | None = None) -> RunF
                 return found
             folder.write_record(order)
             found = _trained(order, on_report)
-            if found.failure is None or not found.failure.reason.is_retryable:
+            settled = folder.read_found()  # whoever hears its reports may have ended it meanwhile
+            if settled is None:
+                if found.failure is not None and found.failure.reason.is_retryable:
+                    return found
                 folder.write_found(found)
-                shutil.rmtree(order.checkpoints, ignore_errors=True)  # nobody goes on from an end
-            return found
+            shutil.rmtree(order.checkpoints, ignore_errors=True)  # nobody goes on from an end
+            return settled or found
     except FolderHeld as error:
         return ended(order, RunState.FAILED, failure=run_failure(error))
 

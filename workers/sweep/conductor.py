@@ -95,13 +95,15 @@ class Conductor:
     def goes_on(self, run: str, step: int, value: float) -> bool:
         if self._halving is None:
             return True
+        if run in self._found:  # the driver of a group reports until the group has left off
+            return False
         planned = self._runs[run]
         last_step = plan_stages(planned.experiment)[-1].end_step
         decision = self._halving.decide(run, step, value, last_step=last_step)
         if decision is None:
             return True
         write_decisions(self._rungs, self._halving.decided)
-        if not decision.goes_on:  # Tune ends its process, which waits for this verdict and writes nothing any more
+        if not decision.goes_on:  # its process waits for this verdict, and lets what is written here stand
             self._end(planned, RunState.STOPPED_EARLY)
         return decision.goes_on
 

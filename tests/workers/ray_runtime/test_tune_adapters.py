@@ -109,7 +109,8 @@ def test_a_trial_that_fails_without_a_call_is_told_once(tmp_path: Path) -> None:
 def test_a_report_without_the_metric_is_not_judged() -> None:
     desk = Desk()
     desk.verdict = False
-    assert DeskScheduler(desk).on_trial_result(None, trial(), {STEP: 3}) == TrialScheduler.CONTINUE
+    scheduler = DeskScheduler(desk, ends_processes=True)
+    assert scheduler.on_trial_result(None, trial(), {STEP: 3}) == TrialScheduler.CONTINUE
     assert desk.heard == []
 
 
@@ -117,7 +118,16 @@ def test_a_report_without_the_metric_is_not_judged() -> None:
 def test_the_desks_verdict_is_tunes(verdict: bool, answer: str) -> None:
     desk = Desk()
     desk.verdict = verdict
-    assert DeskScheduler(desk).on_trial_result(None, trial(), {STEP: 3, VALUE: 0.5}) == answer
+    scheduler = DeskScheduler(desk, ends_processes=True)
+    assert scheduler.on_trial_result(None, trial(), {STEP: 3, VALUE: 0.5}) == answer
+    assert desk.heard == [("trial-000", 3, 0.5)]
+
+
+def test_the_driver_of_a_group_is_not_ended_with_the_group_still_holding_its_cpus() -> None:
+    desk = Desk()
+    desk.verdict = False
+    scheduler = DeskScheduler(desk, ends_processes=False)
+    assert scheduler.on_trial_result(None, trial(), {STEP: 3, VALUE: 0.5}) == TrialScheduler.CONTINUE
     assert desk.heard == [("trial-000", 3, 0.5)]
 
 

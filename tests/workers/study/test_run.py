@@ -15,7 +15,7 @@ from service.run_files.checkpoints import step_of
 from workers.errors import AttemptStopped
 from workers.spool import ResumedEvent, SpoolReader
 from workers.study import run as run_module
-from workers.study.run import run_study_run
+from workers.study.run import ended, run_study_run
 from workers.study.run_folder import RunRecord, StudyRunFolder
 from workers.study.stage import train_stage
 from workers.training.lock import held
@@ -49,6 +49,22 @@ def end_at(step: int) -> Callable[[TrainingReport], bool]:
 def resumed_at(order: RunOrder) -> list[int]:
     events = SpoolReader(order.folder.events).read()
     return [event.global_step for event in events if isinstance(event, ResumedEvent)]
+
+
+def test_an_end_that_was_written_while_it_trained_stands(ordered: Ordered) -> None:
+    order = ordered(metric="loss/mil")
+    folder = StudyRunFolder(order.run_path)
+    settled: list[RunFound] = []
+
+    def stop_early(report: TrainingReport) -> bool:
+        if not settled:
+            settled.append(ended(order, RunState.STOPPED_EARLY))
+            folder.write_found(settled[0])
+        return report.global_step >= 6
+
+    assert run_study_run(order, on_report=stop_early) == settled[0]
+    assert folder.read_found() == settled[0]
+    assert not order.checkpoints.exists()
 
 
 def test_a_run_leaves_its_record_its_files_and_how_it_ended(ordered: Ordered) -> None:

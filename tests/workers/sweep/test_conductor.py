@@ -150,6 +150,19 @@ def test_a_kill_between_a_verdict_and_its_record_stops_the_trial_all_the_same(
     assert names(second) == [good.name, "trial-002", "trial-003"]
 
 
+def test_a_trial_that_was_stopped_is_not_judged_again_while_its_group_leaves_off(
+    attempts: Callable[..., Attempts],
+) -> None:
+    sweep = attempts(**HALVING)
+    first = sweep.begin()
+    good, bad = take(first), take(first)
+    first.goes_on(good.name, 4, 0.1)
+    assert not first.goes_on(bad.name, 4, 0.9)
+    (ended,) = first.found
+    assert not first.goes_on(bad.name, 400, 0.0)
+    assert first.found == (ended,)
+
+
 def test_a_new_trial_is_measured_against_those_of_earlier_attempts(attempts: Callable[..., Attempts]) -> None:
     sweep = attempts(**HALVING)
     first = sweep.begin()
