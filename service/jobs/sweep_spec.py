@@ -153,9 +153,10 @@ class SweepSpec(StudySpec):
     def _check_search(self, base: ExperimentConfig, space: Mapping[str, Domain], search: Search) -> None:
         tried: dict[str, list[ExperimentConfig]] = {}
         for path, domain in space.items():
-            tried[path] = [
-                overridden(base, {path: value}, under="space", otherwise="experiment") for value in _tried(domain)
-            ]
+            values = _tried(domain)
+            tried[path] = [overridden(base, {path: value}, under="space", otherwise="experiment") for value in values]
+            if isinstance(domain, Choice):
+                _check_distinct(path, values, tried[path])
             if isinstance(search, GridSearch | OneAtATimeSearch) and not isinstance(domain, Choice):
                 raise refused(
                     f"space.{path}", f"a {search.kind} search needs values: write {{'kind': 'choice', 'values': [...]}}"
@@ -244,6 +245,16 @@ class SweepSpec(StudySpec):
     def total_steps(self) -> int:
         """Optimizer steps of all trials, as if none shared a stage and none was stopped early."""
         return self.num_trials * total_steps(self.resolved_experiment)
+
+
+def _check_distinct(path: str, values: Sequence[JsonValue], experiments: Sequence[ExperimentConfig]) -> None:
+    """Refuse values that make the same experiment, as 1 and 1.0 do: it would be trained twice and count twice."""
+    seen: dict[str, JsonValue] = {}
+    for value, experiment in zip(values, experiments, strict=True):
+        digest = experiment.digest()
+        if digest in seen:
+            raise refused(f"space.{path}", f"{value!r} and {seen[digest]!r} are the same training: give one of them")
+        seen[digest] = value
 
 
 def _tried(domain: Domain) -> tuple[JsonValue, ...]:

@@ -94,10 +94,8 @@ def test_names_of_trials_are_unique_and_safe() -> None:
             {"space": {"model.detection.refinements": {"kind": "uniform", "low": 1, "high": 4}}, "search": random()},
             "space.model.detection.refinements",
         ),
-        (
-            {"space": {"data.flip": {"kind": "integer", "low": 0, "high": 3}}, "search": random()},
-            "space.data.flip",
-        ),
+        ({"space": {"objective.tau_0": choices(0.1, 0.1)}}, "space.objective.tau_0"),
+        ({"space": {"objective.tau_0": choices(1, 0.5, 1.0)}, "search": random()}, "space.objective.tau_0"),
         ({"space": {"objective.tau_0": TAU}}, "space.objective.tau_0"),
         ({"space": {"objective.tau_0": TAU}, "search": random(), "seeds": [0, 1]}, "seeds"),
         ({"space": {"seed": choices(*range(90))}, "seeds": [0, 1, 2]}, "space"),
