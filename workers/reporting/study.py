@@ -1,7 +1,7 @@
 """The reports of ablations and sweeps."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from workers.reporting.about import about, artifacts_of
 from workers.reporting.charts.ablation_bars import TITLES, draw_ablation_bars
 from workers.reporting.charts.error_modes import Shares, draw_error_modes
 from workers.reporting.charts.hyperparameters import draw_hyperparameters, is_share, metric_title
-from workers.reporting.charts.precision_recall import draw_precision_recall, read_precision_recall
+from workers.reporting.charts.precision_recall import MAX_LINES, draw_precision_recall, read_precision_recall
 from workers.reporting.page import picture, write_page
 from workers.reporting.series import read_spools
 from workers.reporting.train import ERROR_MODES_ALT, ERROR_MODES_CAPTION, REPORT_FILE
@@ -40,14 +40,15 @@ def write_ablation_report(
         spec: resolved.
         run_path: <home>/runs/<job id>; the artifacts of its runs are read.
     """
+    results = _with_a_title_a_row(results)
     artifacts = artifacts_of(run_path)
     bars, error_modes = artifacts / "bars.png", artifacts / "error_modes.png"
     precision_recall = artifacts / "precision_recall.png"
-    first_runs = {row.title: _first_judged(results, row) for row in results.rows}
+    one_seed = _runs_of_one_seed(results)
     models = {
         title: found
-        for title, run in first_runs.items()
-        if run is not None and (found := read_precision_recall(_run_artifacts(run_path, run.name))) is not None
+        for title, run in one_seed.items()
+        if (found := read_precision_recall(_run_artifacts(run_path, run.name))) is not None
     }
     drawn = {
         bars: draw_ablation_bars(results, bars),
@@ -58,7 +59,6 @@ def write_ablation_report(
         ),
         precision_recall: draw_precision_recall(models, precision_recall),
     }
-    seed = next((run.seed for run in first_runs.values() if run is not None), None)
     base_title = next(row.title for row in results.rows if row.variant == results.base_variant)
     last_title = [row.title for row in results.rows if row.variant != results.base_variant or len(results.rows) == 1][
         -1
@@ -93,7 +93,7 @@ def write_ablation_report(
             "precision_recall": picture(
                 precision_recall,
                 alt="precision over recall, a panel a class, a line a row",
-                caption=f"On the test split, of the runs with seed {seed}.",
+                caption=_of_which_runs(results, one_seed, list(models)[:MAX_LINES]),
             ),
         }
         | _of_study(results, run_path),
@@ -167,10 +167,34 @@ def _run_artifacts(run_path: Path, name: str) -> Path:
     return run_path / "runs" / name / "artifacts"
 
 
-def _first_judged(results: AblationResults, row: Row) -> RunFound | None:
-    """The row's run with the first of the seeds, if it came to its end."""
-    judged = [run for run in results.runs if run.variant == row.variant and run.judgement is not None]
-    return min(judged, key=lambda run: results.seeds.index(run.seed), default=None)
+def _with_a_title_a_row(results: AblationResults) -> AblationResults:
+    """The results with titles by which rows can be told apart, and drawn under: several variants may share one."""
+    titles = [row.title for row in results.rows]
+    told = [row.title if titles.count(row.title) == 1 else f"{row.title} ({row.variant})" for row in results.rows]
+    if len(set(told)) < len(told):
+        told = [row.variant for row in results.rows]
+    rows = [row.model_copy(update={"title": title}) for row, title in zip(results.rows, told, strict=True)]
+    return results.model_copy(update={"rows": tuple(rows)})
+
+
+def _runs_of_one_seed(results: AblationResults) -> dict[str, RunFound]:
+    """Title of a row -> its run, all with the seed with which most rows came to their end, the first of such seeds:
+    between seeds images and trainings differ, so curves of several cannot be compared.
+    """
+    judged = {(run.variant, run.seed): run for run in results.runs if run.judgement is not None}
+    of_seed = [
+        {row.title: judged[row.variant, seed] for row in results.rows if (row.variant, seed) in judged}
+        for seed in results.seeds
+    ]
+    return max(of_seed, key=len, default={})
+
+
+def _of_which_runs(results: AblationResults, one_seed: Mapping[str, RunFound], shown: Sequence[str]) -> str:
+    """Under precision-recall curves: which seed's runs they are of, and which rows are not among them."""
+    seed = next((run.seed for run in one_seed.values()), None)
+    missing = [row.title for row in results.rows if row.title not in shown]
+    said = f"On the test split, of the runs with seed {seed}"
+    return f"{said}; without {', '.join(missing)}." if missing else f"{said}."
 
 
 def _means(row: Row) -> Shares:

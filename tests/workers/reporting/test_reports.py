@@ -1,5 +1,6 @@
 """The pages of trainings, ablations and sweeps."""
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from service.jobs.results import TrainResults
-from service.jobs.study_results import RunState, ablation_rows
+from service.jobs.study_results import AblationResults, RunState, ablation_rows
 from service.jobs.train_spec import TrainSpec
 from tests.workers.reporting.samples import (
     ablation_results,
@@ -21,6 +22,7 @@ from tests.workers.reporting.samples import (
     write_artifacts,
     write_spool,
 )
+from workers.reporting.charts.precision_recall import PrecisionRecall, draw_precision_recall
 from workers.reporting.study import write_ablation_report, write_sweep_report
 from workers.reporting.train import write_train_report
 
@@ -140,6 +142,89 @@ def test_an_ablation_is_told_whole(tmp_path: Path) -> None:
     links = [address for address in page.addresses if address.startswith("../runs/")]
     assert links
     assert all((tmp_path / "artifacts" / link).exists() for link in links)
+
+
+def without(results: AblationResults, *failed: tuple[str, int]) -> AblationResults:
+    """The results with the runs of these variants and seeds failed."""
+    runs = [
+        run.model_copy(update={"state": RunState.FAILED, "judgement": None})
+        if (run.variant, run.seed) in failed
+        else run
+        for run in results.runs
+    ]
+    rows = ablation_rows({row.variant: row.title for row in results.rows}, results.base_variant, runs)
+    return results.model_copy(update={"runs": tuple(runs), "rows": rows})
+
+
+@pytest.fixture
+def drawn_models(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, PrecisionRecall]]:
+    """What the chart of precision and recall is asked to draw."""
+    asked: list[dict[str, PrecisionRecall]] = []
+
+    def draw(models: dict[str, PrecisionRecall], path: Path) -> bool:
+        asked.append(models)
+        return draw_precision_recall(models, path)
+
+    monkeypatch.setattr("workers.reporting.study.draw_precision_recall", draw)
+    return asked
+
+
+def seeds_drawn(models: dict[str, PrecisionRecall]) -> dict[str, int]:
+    """Title -> seed, which `write_curves` has written down as the AP of a class."""
+    return {title: round(curves.classes["disc"].ap or 0) for title, curves in models.items()}
+
+
+def write_curves(run_path: Path, results: AblationResults) -> None:
+    for run in results.runs:
+        if run.judgement is not None:
+            folder = run_path / "runs" / run.name / "artifacts"
+            folder.mkdir(parents=True)
+            curve = {"ap": run.seed, "recall": [0.5, 1.0], "precision": [1.0, 0.5]}
+            (folder / "precision_recall.json").write_text(json.dumps({"split": "test", "classes": {"disc": curve}}))
+
+
+def test_curves_are_of_one_seed_that_all_rows_have(
+    tmp_path: Path, drawn_models: list[dict[str, PrecisionRecall]]
+) -> None:
+    spec = ablation_spec()
+    results = without(ablation_results(spec), ("sdcn", 0))
+    write_curves(tmp_path, results)
+    written = write_ablation_report(results, job_id="3f2a", spec=spec, run_path=tmp_path)
+    assert seeds_drawn(drawn_models[0]) == {row.title: 1 for row in results.rows}
+    assert "of the runs with seed 1." in Page(written["report.html"]).text
+
+
+def test_rows_without_a_run_of_the_shown_seed_are_named(
+    tmp_path: Path, drawn_models: list[dict[str, PrecisionRecall]]
+) -> None:
+    spec = ablation_spec(seeds=[0, 1])
+    results = without(ablation_results(spec), ("sdcn", 0), ("oicr", 1), ("apart", 1))
+    write_curves(tmp_path, results)
+    written = write_ablation_report(results, job_id="3f2a", spec=spec, run_path=tmp_path)
+    assert set(seeds_drawn(drawn_models[0]).values()) == {0}
+    assert "of the runs with seed 0; without the loop closed (SDCN)." in Page(written["report.html"]).text
+
+
+@pytest.mark.parametrize(
+    ("titles", "told"),
+    [
+        (("same", "same", "other", "sdcn"), ["same (oicr)", "same (apart)", "other", "sdcn"]),
+        (("same", "same", "other", "same (oicr)"), ["oicr", "apart", "seg-to-det", "sdcn"]),
+    ],
+)
+def test_variants_of_one_title_are_told_apart(
+    tmp_path: Path, drawn_models: list[dict[str, PrecisionRecall]], titles: tuple[str, ...], told: list[str]
+) -> None:
+    spec = ablation_spec(seeds=[0])
+    results = ablation_results(spec)
+    variants = [row.variant for row in results.rows]
+    rows = ablation_rows(dict(zip(variants, titles, strict=True)), results.base_variant, results.runs)
+    results = results.model_copy(update={"rows": rows})
+    write_curves(tmp_path, results)
+    written = write_ablation_report(results, job_id="3f2a", spec=spec, run_path=tmp_path)
+    assert list(drawn_models[0]) == told
+    text = Page(written["report.html"]).text
+    assert all(title in text for title in told)
 
 
 def test_an_ablation_with_one_seed_speaks_of_no_deviation(tmp_path: Path) -> None:
