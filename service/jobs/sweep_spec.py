@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from sdcn_core.config.base import FrozenConfig
 from sdcn_core.config.data import ScenesSource
 from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.config.loss_names import LOSS_NAMES
 from sdcn_core.config.search_space import Choice, Domain, Integer, LogUniform, Uniform
 from sdcn_core.config.studies import SWEEPS
 from service.errors import FieldProblem
@@ -58,7 +59,7 @@ class Asha(FrozenConfig):
     metric: MetricName | None = None
     """reported during training, such as loss/mil or eval/mean_ap; null: the sweep's own"""
     goal: Literal["min", "max"] | None = None
-    """null: the sweep's own"""
+    """null: the sweep's own, where the metric is the sweep's own too; with another metric it must be said"""
     grace_steps: int = Field(ge=1)
     """optimizer steps, over all stages, that every trial may train; the first rung"""
     reduction_factor: int = Field(default=3, ge=2, le=10)
@@ -165,9 +166,17 @@ class SweepSpec(StudySpec):
             raise refused("seeds", f"a {search.kind} search trains each trial once: give one seed")
         if isinstance(search, RandomSearch | OptunaSearch):
             self._check_drawn_shares(base, tried)
+        _check_reported("metric", self.metric)
         stopping = self.early_stopping
         if stopping is not None:
             metric = stopping.metric or self.metric
+            _check_reported("early_stopping.metric", metric)
+            if metric != self.metric and stopping.goal is None:
+                raise refused(
+                    "early_stopping.goal",
+                    f"say whether a small or a large {metric} is good, 'min' or 'max': the sweep's own goal,"
+                    f" {self.goal!r}, is about {self.metric}",
+                )
             if metric.startswith("eval/") and (metric != "eval/mean_ap" or base.evaluation.every_steps is None):
                 raise refused(
                     "early_stopping.metric",
@@ -245,6 +254,13 @@ class SweepSpec(StudySpec):
     def total_steps(self) -> int:
         """Optimizer steps of all trials, as if none shared a stage and none was stopped early."""
         return self.num_trials * total_steps(self.resolved_experiment)
+
+
+def _check_reported(field: str, metric: str) -> None:
+    """Refuse a loss that no training reports: nothing would ever be stopped by it, and no trial would have a value."""
+    family, _, name = metric.partition("/")
+    if family == "loss" and name not in LOSS_NAMES:
+        raise refused(field, f"no loss is named {name!r}; there are: {', '.join(f'loss/{n}' for n in LOSS_NAMES)}")
 
 
 def _check_distinct(path: str, values: Sequence[JsonValue], experiments: Sequence[ExperimentConfig]) -> None:

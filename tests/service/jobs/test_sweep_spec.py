@@ -104,9 +104,21 @@ def test_names_of_trials_are_unique_and_safe() -> None:
             "early_stopping.metric",
         ),
         (
-            {"study": "figure-5", "early_stopping": {"kind": "asha", "grace_steps": 999, "metric": "loss/mil"}},
+            {"study": "figure-5", "metric": "loss/mil", "early_stopping": {"kind": "asha", "grace_steps": 999}},
             "early_stopping.grace_steps",
         ),
+        (
+            {"study": "figure-5", "early_stopping": {"kind": "asha", "grace_steps": 8, "metric": "loss/mil"}},
+            "early_stopping.goal",
+        ),
+        (
+            {
+                "study": "figure-5",
+                "early_stopping": {"kind": "asha", "grace_steps": 8, "metric": "loss/typo", "goal": "min"},
+            },
+            "early_stopping.metric",
+        ),
+        ({"study": "figure-5", "metric": "loss/typo"}, "metric"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_by_name(fields: dict[str, JsonValue], field: str) -> None:

@@ -219,7 +219,7 @@ def test_a_trial_that_diverged_has_failed_and_is_not_tried_again(attempts: Calla
 def test_a_metric_that_a_finished_trial_never_reported_is_a_failure_that_names_those_there_are(
     attempts: Callable[..., Attempts],
 ) -> None:
-    sweep = attempts(metric="loss/unheard-of")
+    sweep = attempts(metric="eval/unheard-of")
     conductor = sweep.begin()
     order = take(conductor)
     sweep.report(order, 3, loss_mil=0.2, eval_mean_ap=0.4)
@@ -228,7 +228,7 @@ def test_a_metric_that_a_finished_trial_never_reported_is_a_failure_that_names_t
     assert failed.state is RunState.FAILED
     assert failed.failure is not None
     assert failed.failure.reason is FailureReason.BAD_INPUT
-    assert failed.failure.message == ("metric loss/unheard-of was never reported; there are: eval/mean_ap, loss/mil")
+    assert failed.failure.message == ("metric eval/unheard-of was never reported; there are: eval/mean_ap, loss/mil")
 
 
 def test_values_that_do_not_go_together_are_a_failed_trial_and_the_sweep_goes_on(
