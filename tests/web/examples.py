@@ -31,6 +31,7 @@ from service.queue.repository import JobQueue
 from service.settings import ServiceSettings
 from tests.web.example_pictures import write_comparison, write_gallery
 from workers.spool import EventSpool, MetricsEvent, ProgressEvent
+from workers.study.tables import latex, markdown, table_csv
 
 WORKER = "worker-1"
 STAGES = (("backbone", 220), ("classifier", 260), ("apart", 300), ("loop", 300))
@@ -150,8 +151,6 @@ class Examples:
         artifacts.mkdir(parents=True)
         write_comparison(artifacts / "comparison.jpg")
         write_gallery(artifacts / "gallery.jpg")
-        for name in ("table.md", "table.tex", "table.csv", "table.json", "report.html"):
-            (artifacts / name).write_text("| variant | mAP |\n")
         results = AblationResults(
             base_variant="oicr",
             seeds=spec.seeds,
@@ -160,6 +159,14 @@ class Examples:
             shared=(SharedStageFound(stage="backbone", used_by=("oicr-seed0", "sdcn-seed0"), train_seconds=31),),
             wall_seconds=3130,
         )
+        for name, text in {
+            "table.json": results.model_dump_json(),
+            "table.md": markdown(results),
+            "table.tex": latex(results),
+            "table.csv": table_csv(results),
+            "report.html": "<!doctype html><title>Report</title>",
+        }.items():
+            (artifacts / name).write_text(text)
         self.queue.settle(claim, Settlement.succeeded(results.model_dump(mode="json")))
         return self.queue.get(claim.job_id)
 
