@@ -171,6 +171,17 @@ def test_a_service_that_is_gone_is_told_and_one_that_is_back_too(watched: Watche
     watched.wrongs = [wrong for wrong in watched.wrongs if "ERR_FAILED" not in wrong]
 
 
+def test_a_service_that_takes_requests_and_says_nothing_is_told(watched: Watched, examples: Examples) -> None:
+    claim = examples.running(until=700)
+    watched.page.add_init_script(  # time passes 30 times as fast
+        "const wait = AbortSignal.timeout.bind(AbortSignal); AbortSignal.timeout = (ms) => wait(ms / 30)"
+    )
+    watched.goto(f"/jobs/{claim.job_id}")
+    watched.page.route("**/live", lambda route: None)
+    expect(watched.page.get_by_text("The service does not answer")).to_be_visible()
+    watched.page.unroute_all(behavior="ignoreErrors")
+
+
 def test_a_job_is_cancelled_in_two_steps(watched: Watched, examples: Examples) -> None:
     job = examples.waiting()
     watched.goto(f"/jobs/{job.job_id}")

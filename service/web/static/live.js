@@ -5,6 +5,7 @@
 (() => {
   const OWN = { DETAILS: ["open"], INPUT: ["value"] }; // attributes that belong to the reader, not to the server
   const SLOWEST_MS = 30000;
+  const TIMEOUT_MS = 15000; // a service that takes a request and says nothing is one that does not answer
 
   function renewAttributes(now, then) {
     const own = OWN[now.nodeName] || [];
@@ -71,7 +72,11 @@
   }
 
   async function look(part) {
-    const answer = await fetch(part.dataset.live, { headers: { Accept: "text/html" }, cache: "no-store" });
+    const answer = await fetch(part.dataset.live, {
+      headers: { Accept: "text/html" },
+      cache: "no-store",
+      signal: AbortSignal.timeout(TIMEOUT_MS),
+    });
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const then = page.getElementById(part.id);
@@ -111,8 +116,8 @@
       try {
         await look(part);
         failures = 0;
-      } catch {
-        failures = Math.min(failures + 1, 6);
+      } catch (error) {
+        failures = Math.min(failures + (error.name === "TimeoutError" ? 2 : 1), 6); // one silence is long enough
       }
       lost(part, failures > 1);
     }
