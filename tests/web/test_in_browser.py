@@ -54,6 +54,7 @@ def all_pages(examples: Examples) -> list[str]:
     running, study = examples.running(), examples.running_ablation()
     ended = [f"/jobs/{job.job_id}" for job in (trained, ablation, sweep, failed)]
     at_work = [f"/jobs/{running.job_id}", f"/jobs/{study.job_id}", f"/jobs/{study.job_id}/runs/sdcn-seed0"]
+    at_work.append(f"/jobs/{examples.waiting().job_id}")  # the last one, as a worker would take it before others
     return ["/", "/submit", "/models", f"/models/{trained.job_id}", *ended, *at_work]
 
 
@@ -182,6 +183,18 @@ def test_a_service_that_takes_requests_and_says_nothing_is_told(watched: Watched
     watched.page.unroute_all(behavior="ignoreErrors")
 
 
+def test_escape_closes_the_question_before_a_job_is_cancelled(watched: Watched, examples: Examples) -> None:
+    watched.goto(f"/jobs/{examples.waiting().job_id}")
+    page, button = watched.page, watched.page.get_by_text("Cancel…")
+    button.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Cancel this job")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Cancel this job")).to_be_hidden()
+    expect(button).to_be_focused()
+
+
 def test_a_job_is_cancelled_in_two_steps(watched: Watched, examples: Examples) -> None:
     job = examples.waiting()
     watched.goto(f"/jobs/{job.job_id}")
@@ -210,7 +223,7 @@ def test_a_finished_ablation_shows_its_table_and_its_pictures(watched: Watched, 
     assert float(rows["sdcn"]["mean_ap_mean"]) == pytest.approx(0.836)
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [360, 760, 768, 1280])
 def test_no_page_is_wider_than_its_window(browser: Browser, url: str, examples: Examples, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 740})
     page = context.new_page()
@@ -218,7 +231,29 @@ def test_no_page_is_wider_than_its_window(browser: Browser, url: str, examples: 
         page.goto(f"{url}{path}")
         for fold in page.locator("details.fold > summary").all():
             fold.click()
+        for question in page.locator("details.confirm > summary").all():  # the last one, as it covers others
+            question.click()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        for question in page.locator("details.confirm > form").all():
+            box = question.bounding_box()
+            assert box is not None
+            assert 0 <= box["x"] <= box["x"] + box["width"] <= width, path
+    context.close()
+
+
+def test_on_a_phone_a_studys_runs_are_shown_whole_with_state_progress_and_value(
+    browser: Browser, url: str, examples: Examples
+) -> None:
+    context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto(f"{url}/jobs/{examples.running_ablation().job_id}")
+    table = page.get_by_role("table", name="Every training of this study")
+    expect(table.get_by_role("row")).to_have_count(4)  # but for the one of headings
+    for name in ("succeeded", "1080 steps in 5 min 1 s", "63.4", "classifier 180/260"):
+        box = table.get_by_text(name).bounding_box()
+        assert box is not None, name
+        assert box["x"] + box["width"] <= PHONE["width"] - 16, name
+    assert page.get_by_role("region", name="Runs, table").evaluate("part => part.scrollWidth <= part.clientWidth")
     context.close()
 
 

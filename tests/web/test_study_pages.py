@@ -42,7 +42,7 @@ def test_the_comparison_is_the_first_picture(browser_like: httpx.Client, example
 def test_a_study_at_work_lists_all_its_runs(browser_like: httpx.Client, examples: Examples) -> None:
     claim = examples.running_ablation()
     page = browser_like.get(f"/jobs/{claim.job_id}").text
-    states = re.findall(r"</th>\s*<td><span class=\"badge is-(\w+)\">", page)
+    states = re.findall(r"</th>\s*<td[^>]*><span class=\"badge is-(\w+)\">", page)
     assert states == ["succeeded", "running", "waiting", "waiting"]
     assert "classifier 180/260" in page
     assert "1 of 4 runs" in page
