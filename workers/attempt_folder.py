@@ -147,10 +147,15 @@ def attempts_in(run_path: Path) -> list[AttemptFolder]:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Readers see the whole text or what was there before, also after a crash of the machine."""
+    """Readers see the whole text or what was there before, and once it returns the text, also after a power cut."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with partial.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)  # the name, too, is on the disk from here on
+    finally:
+        os.close(folder)
