@@ -1,9 +1,11 @@
+import errno
 from pathlib import Path
 
 import pytest
 import torch
 
 from sdcn_core.config.presets import tiny
+from sdcn_core.errors import CheckpointError
 from sdcn_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from service.run_files.checkpoints import step_of
 from workers.training.checkpoints import KeptCheckpoints
@@ -48,3 +50,31 @@ def test_where_all_are_damaged_there_is_none(kept: KeptCheckpoints, tmp_path: Pa
     (folder / "checkpoint.pt").write_bytes(content)
     assert kept.newest(tiny()) is None
     assert not folder.exists()
+
+
+def test_another_experiments_are_removed(kept: KeptCheckpoints, tmp_path: Path) -> None:
+    kept.take(written(tmp_path, 8), 8)
+    assert kept.newest(tiny().with_overrides({"seed": 1})) is None
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(errno.EMFILE, "Too many open files"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4 bytes."),
+    ],
+)
+def test_one_that_the_machine_cannot_read_just_now_is_kept(
+    kept: KeptCheckpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    kept.take(written(tmp_path, 8), 8)
+
+    def load(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch, pytest.raises((MemoryError, CheckpointError)):
+        patch.setattr(torch, "load", load)
+        kept.newest(tiny())
+    assert kept.newest(tiny()) is not None
