@@ -7,8 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from sdcn_core.config.data import Name
+from sdcn_core.config.data import Name, ScenesSource
+from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.studies import ABLATIONS, Variant
+from service.errors import InvalidSpec
 from service.jobs.base_spec import ExperimentSpec, refused, total_steps
 from service.jobs.runs import MAX_RUNS, PlannedRun, check_shares, planned, short_value
 
@@ -41,6 +43,46 @@ class StudySpec(ExperimentSpec):
         again for each run would tell nothing new.
         """
         return {} if "evaluation.baselines" in self.overrides or self.experiment else {"evaluation.baselines": False}
+
+    def check_base_seeds(self, base: ExperimentConfig) -> None:
+        """Refuse a seed among the overrides that no run would be trained with: each gets its own of `seeds`.
+
+        Raises:
+            InvalidSpec: naming the override.
+        """
+        for path, seed in self._seeded(base).items():
+            if path in self.overrides and self.seeds != (seed,):
+                raise self._contradicted(f"overrides.{path}", seed)
+
+    def check_run_seeds(self, run: PlannedRun, *, under: str) -> None:
+        """Refuse a run that does not train the seed in whose name it is compared; where there is one seed, runs may
+        differ in it.
+
+        Args:
+            run: one of the study's.
+            under: what the client calls its overrides.
+
+        Raises:
+            InvalidSpec: naming the override.
+        """
+        for path, seed in self._seeded(run.experiment).items():
+            if len(self.seeds) > 1 and seed != run.seed:
+                raise self._contradicted(f"{under}.{path}", seed)
+
+    def _seeded(self, experiment: ExperimentConfig) -> dict[str, int]:
+        """The fields that a run gets its seed in, as they are in the experiment."""
+        seeded = {"seed": experiment.seed}
+        if self.seed_data and isinstance(experiment.data.source, ScenesSource):
+            seeded["data.source.seed"] = experiment.data.source.seed
+        return seeded
+
+    def _contradicted(self, field: str, seed: int) -> InvalidSpec:
+        way_out = ", or set seed_data to false" if field.endswith("data.source.seed") else ""
+        return refused(
+            field,
+            f"{seed} contradicts seeds, by which each training has its own of {list(self.seeds)}: name seeds there"
+            f" alone{way_out}",
+        )
 
 
 class AblationSpec(StudySpec):
@@ -75,6 +117,7 @@ class AblationSpec(StudySpec):
             InvalidSpec: an unknown preset or study, or a variant that the experiment refuses; the message names it.
         """
         base = self.fold().with_overrides(self.study_base())
+        self.check_base_seeds(base)
         variants, base_variant = self._written_out()
         names = [variant.name for variant in variants]
         if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -102,6 +145,8 @@ class AblationSpec(StudySpec):
             }
         )
         runs = resolved.runs()
+        for run in runs:
+            self.check_run_seeds(run, under=f"variants.{run.variant}.overrides")
         check_shares(runs, self.resources.num_workers)
         return resolved
 

@@ -113,6 +113,7 @@ class SweepSpec(StudySpec):
                 search that does not fit the space; the message names the field.
         """
         base = self._base()
+        self.check_base_seeds(base)
         space = self.space
         search = self.search
         if self.study is not None:
@@ -142,6 +143,8 @@ class SweepSpec(StudySpec):
             runs = tuple(
                 resolved.run_of(trial, overrides, seed) for trial, overrides in known.items() for seed in self.seeds
             )
+            for run in runs:
+                self.check_run_seeds(run, under="space")
             check_shares(runs, self.resources.num_workers)
         return resolved
 

@@ -41,6 +41,38 @@ def test_data_can_stay_the_same_over_seeds() -> None:
     assert {r.experiment.data.source.seed for r in runs} == {0}  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"variants": [{"name": "a"}, {"name": "b", "overrides": {"seed": 7}}]}, "variants.b.overrides.seed"),
+        ({"variants": [{"name": "a", "overrides": {"seed": 0}}]}, "variants.a.overrides.seed"),
+        (
+            {"variants": [{"name": "a", "overrides": {"data.source": {"kind": "scenes", "layout": "halo"}}}]},
+            "variants.a.overrides.data.source.seed",
+        ),
+        ({"study": "table-2", "overrides": {"seed": 0}}, "overrides.seed"),
+        ({"study": "table-2", "overrides": {"data.source.seed": 7}}, "overrides.data.source.seed"),
+        ({"study": "table-2", "overrides": {"seed": 7}, "seeds": [0]}, "overrides.seed"),
+    ],
+)
+def test_a_seed_beside_seeds_is_refused(fields: dict[str, JsonValue], field: str) -> None:
+    with pytest.raises(InvalidSpec, match="name seeds there alone") as caught:
+        ablation(**{"seeds": [0, 1], **fields})
+    assert [problem.field for problem in caught.value.fields] == [field]
+
+
+def test_runs_of_a_study_with_one_seed_may_differ_in_it() -> None:
+    assert [r.experiment.seed for r in ablation(factors={"seed": [1, 2]}).runs()] == [1, 2]
+    assert ablation(study="table-2", overrides={"seed": 7}, seeds=[7]).runs()[0].experiment.seed == 7
+
+
+def test_data_that_stay_the_same_over_seeds_may_be_chosen() -> None:
+    variant: JsonValue = {"name": "other", "overrides": {"data.source.seed": 5}}
+    fields: dict[str, JsonValue] = {"variants": [{"name": "base"}, variant], "overrides": {"data.source.seed": 7}}
+    runs = ablation(**fields, seeds=[3, 4], seed_data=False).runs()
+    assert [r.experiment.data.source.seed for r in runs] == [7, 5, 7, 5]  # type: ignore[union-attr]
+
+
 def test_the_rows_of_table_2_differ_in_the_arrows_alone() -> None:
     arrows = {
         r.variant: (

@@ -99,6 +99,9 @@ def test_names_of_trials_are_unique_and_safe() -> None:
         ({"space": {"objective.tau_0": TAU}}, "space.objective.tau_0"),
         ({"space": {"objective.tau_0": TAU}, "search": random(), "seeds": [0, 1]}, "seeds"),
         ({"space": {"seed": choices(*range(90))}, "seeds": [0, 1, 2]}, "space"),
+        ({"space": {"seed": choices(0, 1)}, "seeds": [0, 1]}, "space.seed"),
+        ({"study": "figure-5", "overrides": {"seed": 7}, "seeds": [0, 1]}, "overrides.seed"),
+        ({"space": {"objective.tau_0": TAU}, "search": random(), "overrides": {"seed": 7}}, "overrides.seed"),
         (
             {"study": "figure-5", "early_stopping": {"kind": "asha", "grace_steps": 2}},
             "early_stopping.metric",
