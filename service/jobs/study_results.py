@@ -169,7 +169,8 @@ class SweepResults(StudyFound):
     metric: str
     goal: Literal["min", "max"]
     best: str | None
-    """the run with the best value among those that came to their end; null: none did"""
+    """the best run of the trial whose mean over seeds is the best, counting runs that came to their end; null: none
+    did"""
     curves: dict[str, tuple[CurvePoint, ...]] = {}
     """of grid and one-at-a-time searches: field -> the metric at each of its values, averaged over the others"""
 

@@ -1,6 +1,7 @@
 """What a sweep found, put together from its runs."""
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from service.jobs.study_results import RunFound, RunState, SharedStageFound, SweepResults
 from service.jobs.sweep_spec import SweepSpec
@@ -23,7 +24,17 @@ def sweep_results(
 
 
 def best_run(goal: str, runs: Sequence[RunFound]) -> str | None:
-    """The run with the best value among those that came to their end, the earliest of equals; None where none did."""
+    """The best run of the best trial, which is the one with the best mean over those of its seeds that came to their
+    end; the earliest of equals, None where no run did.
+
+    The best of all runs would be the luckiest seed: the more seeds, the less it says about the setting.
+    """
     sign = 1.0 if goal == "max" else -1.0
-    values = {run.name: sign * run.value for run in runs if run.state is RunState.SUCCEEDED and run.value is not None}
-    return max(values, key=lambda name: values[name]) if values else None
+    trials: dict[str, dict[str, float]] = {}
+    for run in runs:
+        if run.state is RunState.SUCCEEDED and run.value is not None:
+            trials.setdefault(run.variant, {})[run.name] = sign * run.value
+    if not trials:
+        return None
+    best = max(trials.values(), key=lambda values: fmean(values.values()))
+    return max(best, key=lambda name: best[name])

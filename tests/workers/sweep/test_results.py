@@ -24,6 +24,18 @@ def test_the_earliest_of_equals_is_the_best() -> None:
     assert best_run("max", [found("a", 0.3), found("b", 0.3)]) == "a"
 
 
+def test_the_best_trial_is_best_over_its_seeds_and_named_by_its_best_run() -> None:
+    runs = [
+        found("lucky-seed0", 0.9, variant="lucky"),
+        found("lucky-seed1", 0.1, variant="lucky", seed=1),
+        found("good-seed0", 0.6, variant="good"),
+        found("good-seed1", 0.7, variant="good", seed=1),
+        found("good-seed2", variant="good", seed=2),
+    ]
+    assert best_run("max", runs) == "good-seed1"
+    assert best_run("min", runs) == "lucky-seed1"
+
+
 def test_where_no_run_came_to_its_end_none_is_best() -> None:
     assert best_run("max", [RUNS[1], RUNS[3]]) is None
 
