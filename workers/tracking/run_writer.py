@@ -6,7 +6,10 @@ because each metric only goes forward.
 """
 
 import math
+import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -43,6 +46,7 @@ POINTS_PER_SERIES = 2000
 UPLOAD_LIMIT_BYTES = 64 * 2**20
 """larger files stay in the run's folder; the weights of a large network are no business of a tracking server"""
 REFUSALS_OF_DELETED = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST)}
+LINK_BESIDE = re.compile(rb'<a href="\.\./[^"]*">(.*?)</a>')
 NOTE_FILE = "table.md"
 """the file that is also shown as the run's description"""
 
@@ -208,7 +212,8 @@ class RunWriter:
             log.info("tracking.file_too_large", path=str(event.path), bytes=size)
             return
         folder = str(PurePosixPath(event.name).parent)
-        self.client.log_artifact(run_id, str(event.path), artifact_path=None if folder == "." else folder)
+        with _as_mlflow_shows_it(event.path) as path:
+            self.client.log_artifact(run_id, str(path), artifact_path=None if folder == "." else folder)
         if event.name == NOTE_FILE:
             self.set_tag(run_id, MLFLOW_RUN_NOTE, event.path.read_text())
 
@@ -225,6 +230,20 @@ def new_points(events: Sequence[Event], last_steps: dict[str, int], spacing: int
                     last_steps[name] = event.global_step
                     finite = value if math.isfinite(value) else math.nan
                     yield Metric(name, finite, event.time_ms, event.global_step)
+
+
+@contextmanager
+def _as_mlflow_shows_it(path: Path) -> Iterator[Path]:
+    """The file, or of a page a copy without links to what lies beside it in the job's folder: in MLflow, where nothing
+    does, they would lead nowhere.
+    """
+    if path.suffix != ".html":
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="sdcn-page-") as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(LINK_BESIDE.sub(rb"\1", path.read_bytes()))
+        yield copy
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

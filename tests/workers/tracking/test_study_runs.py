@@ -11,7 +11,9 @@ from service.jobs.states import FailureReason
 from service.jobs.study_results import RunFailure, RunFound, RunState
 from service.queue.records import Claim, Settlement
 from service.queue.repository import JobQueue
+from tests.workers.reporting.samples import ablation_results, write_artifacts
 from workers.attempt_folder import RunFolder
+from workers.reporting.study import write_ablation_report
 from workers.spool import EventSpool, FileEvent, MetricsEvent
 
 pytest.importorskip("mlflow")
@@ -245,6 +247,24 @@ def test_files_of_a_run_are_its_artifacts(study: Study, tmp_path: Path) -> None:
     study.deliver()
     child = study.children()["sdcn-seed0"]
     assert [file.path for file in study.destination.client.list_artifacts(child.info.run_id)] == ["gallery.jpg"]
+
+
+def test_a_report_has_no_links_that_mlflow_cannot_follow(study: Study, tmp_path: Path) -> None:
+    results = ablation_results(STUDY)
+    for run in results.runs:
+        write_artifacts(study.path(run.name) / "artifacts")
+    report = write_ablation_report(results, job_id=study.claim.job_id, spec=STUDY, run_path=study.folder.path)
+    before = report["report.html"].read_text()
+    study.folder.attempt(1).path.mkdir()
+    EventSpool(study.folder.attempt(1).events).append(FileEvent(name="report.html", path=report["report.html"]))
+    study.deliver()
+    logged = Path(
+        study.destination.client.download_artifacts(study.parent().info.run_id, "report.html", str(tmp_path))
+    ).read_text()
+    assert 'href="../' in before
+    assert 'href="../' not in logged
+    assert "gallery, detections, results, configuration" in logged, "what there is stays said"
+    assert report["report.html"].read_text() == before, "in the job's folder its links work"
 
 
 def test_the_table_is_the_description_of_the_jobs_run(study: Study, tmp_path: Path) -> None:
