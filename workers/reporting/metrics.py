@@ -1,15 +1,20 @@
 """A study's outcome as metric series, in a form that MLflow's own charts can plot and compare.
 
 A hyperparameter curve is a pair of series over the index of its points: `curve/<field>/value` and
-`curve/<field>/<metric>`. A line chart of the latter with the former as its x axis is the curve.
+`curve/<field>/<metric>`. A line chart of the latter with the former as its x axis is the curve. Of a random or Optuna
+search, where trials share no values, the points are the trials.
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 
 from pydantic import JsonValue
 
-from service.jobs.study_results import AblationResults, CurvePoint, Row, RunState, SweepResults
+from service.jobs.study_results import AblationResults, CurvePoint, Row, RunFound, RunState, Spread, SweepResults
 from workers.spool import MetricsEvent
+
+MOST_POINTS = 200
+"""of a field; of more trials those evenly spread over its values are taken, the first and the last with them"""
 
 
 def study_metrics(results: AblationResults | SweepResults) -> list[MetricsEvent]:
@@ -32,7 +37,7 @@ def study_metrics(results: AblationResults | SweepResults) -> list[MetricsEvent]
             measure = results.metric.removeprefix("eval/").replace("/", "_")
             points = [
                 MetricsEvent(global_step=index, values=values)
-                for field, curve in results.curves.items()
+                for field, curve in (results.curves or _trials_in_order(results)).items()
                 for index, values in enumerate(_of_curve(field, measure, curve))
                 if values
             ]
@@ -59,6 +64,31 @@ def _of_curve(field: str, measure: str, curve: tuple[CurvePoint, ...]) -> Iterat
             if point.measure.std is not None:
                 values[f"curve/{field}/{measure}_std"] = point.measure.std
         yield values
+
+
+def _trials_in_order(results: SweepResults) -> dict[str, tuple[CurvePoint, ...]]:
+    """Field whose values are numbers -> a point for each trial that came to its end, by rising value."""
+    trials: defaultdict[str, list[RunFound]] = defaultdict(list)
+    for run in results.runs:
+        if run.state is RunState.SUCCEEDED:
+            trials[run.variant].append(run)
+    fields = sorted({field for runs in trials.values() for field in runs[0].overrides})
+    curves = {}
+    for field in fields:
+        points = [
+            CurvePoint(value=runs[0].overrides[field], measure=Spread.of([run.value for run in runs]))
+            for runs in trials.values()
+        ]
+        known = [point for point in points if point.measure is not None]
+        if all(_is_number(point.value) for point in known):
+            curves[field] = _thinned(sorted(known, key=lambda point: float(point.value)))  # type: ignore[arg-type]
+    return curves
+
+
+def _thinned(points: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
+    if len(points) <= MOST_POINTS:
+        return tuple(points)
+    return tuple(points[round(k * (len(points) - 1) / (MOST_POINTS - 1))] for k in range(MOST_POINTS))
 
 
 def _is_number(value: JsonValue) -> bool:
