@@ -207,6 +207,7 @@ class _Run:
         schedule = self.experiment.schedule
         self.networks.train(True)
         self.networks.forget_gradients()  # those of norms that are frozen now would be clipped with the others'
+        self._make_up_evaluation(plan)
         match plan.stage:
             case Stage.BACKBONE:
                 self._learn_labels(plan, self.networks.label_head, schedule.backbone, LossName.CLASSIFIER)
@@ -313,7 +314,7 @@ class _Run:
             return interval
         metrics = self._interval_metrics(plan, interval, rates)
         stop = self.hooks.should_stop()
-        previous_report = done - (done % schedule.report_every_steps or schedule.report_every_steps)
+        previous_report = self._previous_report(done)
         saves = (
             stop
             or done == plan.steps
@@ -324,9 +325,14 @@ class _Run:
         self.hooks.report(TrainingReport(progress, self.global_step, metrics), folder)
         if stop:
             raise _StopRequested
-        if self._evaluates_now(plan, previous_report, done):
+        if self._evaluates_now(plan, done):
             self._judge_midway(progress)
         return Interval()
+
+    def _previous_report(self, done: int) -> int:
+        """The step of the stage after which was reported last before it was after `done` steps."""
+        every = self.experiment.schedule.report_every_steps
+        return done - (done % every or every)
 
     def _interval_metrics(self, plan: StagePlan, interval: Interval, rates: Mapping[str, float]) -> dict[str, float]:
         seconds = interval.seconds_per_step()
@@ -398,11 +404,21 @@ class _Run:
             raise _StopRequested
         return verdict
 
-    def _evaluates_now(self, plan: StagePlan, previous: int, done: int) -> bool:
+    def _make_up_evaluation(self, plan: StagePlan) -> None:
+        """Where the run goes on from a checkpoint after which an evaluation was due, evaluate.
+
+        A stop or a kill may have come between the two, and who watches the numbers shall see them at the same steps as
+        of an unbroken run. If none did, they are told twice.
+        """
+        done = self.global_step - plan.first_step
+        if done > 0 and self._evaluates_now(plan, done):
+            self._judge_midway(self.fractions.at(plan.stage.value, plan.stage, done, plan.steps))
+
+    def _evaluates_now(self, plan: StagePlan, done: int) -> bool:
         every = self.experiment.evaluation.every_steps
         if every is None or self.until is not None or plan.stage not in (Stage.APART, Stage.LOOP) or done == plan.steps:
             return False
-        return done // every > previous // every
+        return done // every > self._previous_report(done) // every
 
     def _finish(self) -> RunOutcome:
         verdict = self._judge_whole("trained")

@@ -6,7 +6,7 @@ import torch
 
 from sdcn_core.errors import CheckpointError, TrainingDiverged
 from sdcn_core.training.progress import Stage
-from tests.sdcn_core.training.runs import Place, differing, run, run_on_two_ranks, weights
+from tests.sdcn_core.training.runs import Place, RecordingHooks, differing, run, run_on_two_ranks, weights
 from tests.sdcn_core.training.small import small_experiment
 
 LONG = {
@@ -130,3 +130,26 @@ def test_evaluation_in_the_middle_does_not_change_the_training(tmp_path: Path, c
     seen = [report.metrics["eval/mean_ap"] for report in watched_hooks.reports if "eval/mean_ap" in report.metrics]
     assert len(seen) > 3
     assert all(math.isfinite(value) for value in seen)
+
+
+def test_a_run_that_is_stopped_where_an_evaluation_is_due_makes_it_up_and_ends_in_the_same_bits(
+    tmp_path: Path, cache: Path
+) -> None:
+    experiment = small_experiment(**LONG, **{"evaluation.every_steps": 5})
+    _, unbroken = run(experiment, Place.below(tmp_path / "unbroken", cache))
+    due = min(midway(unbroken))
+    _, first = run(experiment, Place.below(tmp_path / "broken", cache), stop_at_step=due - 1)
+    assert first.reports[-1].global_step == due
+    _, second = run(experiment, Place.below(tmp_path / "resumed", cache), checkpoint=first.checkpoint)
+    assert midway(first) | midway(second) == midway(unbroken)
+    assert second.reports[0].global_step == due, "whoever decides by it is told before another step is trained"
+    assert differing(weights(experiment, unbroken), weights(experiment, second)) == []
+
+
+def midway(hooks: RecordingHooks) -> dict[int, float]:
+    """Global step -> what an evaluation found there while the run trained."""
+    return {
+        report.global_step: report.metrics["eval/mean_ap"]
+        for report in hooks.reports
+        if "eval/mean_ap" in report.metrics and report.progress.stage is not Stage.EVALUATE
+    }
