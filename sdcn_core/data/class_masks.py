@@ -1,6 +1,6 @@
 """Masks of classes as Pascal VOC stores them: PNG files whose pixels are indices into VOC's palette."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sdcn_core.data.image_set import ImageRecord
+from sdcn_core.data.image_set import AnnotatedSet, ImageRecord
 from sdcn_core.data.images import image_size, read_image_bytes
 from sdcn_core.errors import DatasetError
 
@@ -67,6 +67,25 @@ class VocMasks:
                 lookup[index] = self.classes.index(name)
         lookup[_FILE_VOID] = VOID
         return lookup
+
+
+def check_masks(annotated: AnnotatedSet, *, progress: Callable[[int, int], None]) -> None:
+    """Read each mask of a split once: a broken one shows now, not when a network of many hours is judged by it.
+
+    Args:
+        annotated: the split that will be judged.
+        progress: called with (masks read, masks in all), at first and after each; an exception it raises ends it.
+
+    Raises:
+        DatasetError: see ClassMasks.
+    """
+    masks = annotated.masks
+    masked = [] if masks is None else [record for record in annotated.image_set.records if record.image_id in masks]
+    progress(0, len(masked))
+    for done, record in enumerate(masked, start=1):
+        assert masks is not None
+        masks.read(record)
+        progress(done, len(masked))
 
 
 def _read_indices(path: Path) -> NDArray[np.uint8]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.data.class_masks import check_masks
 from sdcn_core.data.datasets import DataRoots, open_annotated_set, open_train_set, prepare_source
 from sdcn_core.data.proposals import compute_proposals
 from sdcn_core.training.plan import DATA_SHARE
@@ -17,7 +18,8 @@ REPORT_INTERVAL_S = 0.5
 def prepare_data(
     experiment: ExperimentConfig, roots: DataRoots, *, processes: int, report: Callable[[Progress], None]
 ) -> None:
-    """Generate or check the data set and compute all proposals. Steps of the stage are images, over both splits.
+    """Generate or check the data set, read the test split's masks and compute all proposals. Steps of the stage are
+    images, over both splits.
 
     Args:
         experiment: what will be trained.
@@ -42,8 +44,10 @@ def prepare_data(
 
     prepare_source(data.source, roots, progress=lambda done, total: tell(done, total, share=(0.0, 0.2)))
     train = open_train_set(data.source, roots, labels_from_difficult=data.labels_from_difficult)
-    test = open_annotated_set(data.source, roots, role="test").image_set
+    judged = open_annotated_set(data.source, roots, role="test")
     open_annotated_set(data.source, roots, role="train")  # a broken annotation shows now, not after hours
+    check_masks(judged, progress=lambda done, total: tell(done, total, share=(0.2, 0.3)))
+    test = judged.image_set
     total = len(train.records) + len(test.records)
     for image_set, before in ((train, 0), (test, len(train.records))):
         compute_proposals(
@@ -51,5 +55,5 @@ def prepare_data(
             data.proposals,
             cache=roots.cache,
             processes=processes,
-            progress=lambda done, _, before=before: tell(before + done, total, share=(0.2, 1.0)),  # type: ignore[misc]
+            progress=lambda done, _, before=before: tell(before + done, total, share=(0.3, 1.0)),  # type: ignore[misc]
         )

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from sdcn_core.config.data import DataConfig
+from sdcn_core.data.class_masks import check_masks
 from sdcn_core.data.datasets import DataRoots, open_annotated_set, open_train_set, prepare_source
 from sdcn_core.data.proposals import compute_proposals
 from sdcn_core.errors import BadInput, DatasetError
@@ -14,12 +15,12 @@ from workers.executors.base import JobContext
 from workers.spool import NoteEvent, ProgressEvent
 
 PROGRESS_INTERVAL_S = 0.5
-PARTS = 3
-"""of one configuration's data: the data set, the proposals of either split"""
+PARTS = 4
+"""of one configuration's data: the data set, its masks, the proposals of either split"""
 
 
 def prepare_data(context: JobContext, data: DataConfig) -> None:
-    """Make the source or check it, compute the proposals of both splits on all CPUs.
+    """Make the source or check it, read the test split's masks, compute the proposals of both splits on all CPUs.
 
     Raises:
         DatasetError: the data set is missing, broken or useless; the message names the file.
@@ -60,6 +61,7 @@ def _prepare(context: JobContext, data: DataConfig, report: "DataProgress") -> N
             f"data.source.test_split {data.source.test_split!r} has no object that counts, so nothing could be judged:"
             " name a split with objects that are not marked difficult"
         )
+    check_masks(test_set, progress=report.part("reading the masks of the test images"))
     for name, images in {"training": train_set, "test": test_set.image_set}.items():
         progress = report.part(f"computing proposals of the {name} images")
         compute_proposals(images, data.proposals, cache=roots.cache, processes=processes, progress=progress)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from sdcn_core.config.data import ScenesSource, VocSource
-from sdcn_core.data.class_masks import VOID
+from sdcn_core.data.class_masks import VOID, check_masks
 from sdcn_core.data.datasets import DataRoots, open_annotated_set, prepare_source
 from sdcn_core.data.voc import VocFolder
 from sdcn_core.data.voc_writer import indexed_png
@@ -139,3 +139,20 @@ def test_real_voc_masks_show_the_classes_of_their_annotations() -> None:
     assert len(with_masks) == 59
     for record, truth in with_masks:
         assert {*np.unique(annotated.masks.read(record))} - {VOID, 5} == {*truth.classes.tolist()}
+
+
+def test_each_mask_of_a_split_is_checked_and_images_without_one_are_not(folder: Path) -> None:
+    with_mask(folder, grey_png(drawn(0, 1)))
+    annotated, told = VocFolder.at(folder, None).annotated_set("trainval"), list[tuple[int, int]]()
+    check_masks(annotated, progress=lambda *step: told.append(step))
+    assert told == [(0, 1), (1, 1)]
+    with_mask(folder, grey_png(drawn(0, 9)), "b")
+    annotated = VocFolder.at(folder, None).annotated_set("trainval")
+    with pytest.raises(DatasetError, match=r"mask .*b\.png has the index 9"):
+        check_masks(annotated, progress=lambda *_: None)
+
+
+def test_a_split_without_masks_has_none_to_check(folder: Path) -> None:
+    told = list[tuple[int, int]]()
+    check_masks(VocFolder.at(folder, None).annotated_set("trainval"), progress=lambda *step: told.append(step))
+    assert told == [(0, 0)]

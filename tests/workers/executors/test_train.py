@@ -3,12 +3,14 @@ from pathlib import Path
 import pytest
 
 from sdcn_core.config.presets import tiny
+from sdcn_core.data.datasets import DataRoots, prepare_source
+from sdcn_core.errors import DatasetError
 from service.jobs.results import Judgement, TrainResults
 from service.jobs.specs import TrainSpec
 from workers.attempt_folder import AttemptFolder, AttemptOrder, RayOrder
 from workers.errors import AttemptStopped
 from workers.executors.base import JobContext
-from workers.executors.data import DataProgress, prepare_distinct
+from workers.executors.data import DataProgress, prepare_data, prepare_distinct
 from workers.executors.train import export
 from workers.spool import EventSpool, FileEvent, NoteEvent, ProgressEvent, SpoolReader
 from workers.training.result_files import write_table
@@ -112,3 +114,14 @@ def test_equal_data_are_made_ready_once_and_broken_ones_are_told_by_configuratio
     fractions = [event.fraction for event in told(context)]
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(0.05)
+
+
+def test_a_broken_mask_of_the_test_images_shows_before_anything_is_trained(context: JobContext) -> None:
+    data, cache = tiny().data, context.order.home / "cache"
+    prepare_source(data.source, DataRoots(context.order.data_root, cache), progress=lambda done, total: None)
+    (scenes,) = (cache / "scenes").iterdir()
+    last = (scenes / "ImageSets" / "Main" / "test.txt").read_text().split()[-1]
+    (scenes / "SegmentationClass" / f"{last}.png").write_bytes(b"no mask")
+    with pytest.raises(DatasetError, match=rf"{last}\.png"):
+        prepare_data(context, data)
+    assert not (cache / "proposals").exists()
