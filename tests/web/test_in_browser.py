@@ -23,7 +23,9 @@ from workers.spool import EventSpool
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 900}
 
-expect.set_options(timeout=20_000)  # a page looks every two seconds, and this machine may have other things to do
+expect.set_options(
+    timeout=20_000
+)  # a page looks every two seconds, and a busy machine needs longer than the usual five
 
 
 @pytest.fixture(scope="module")
@@ -278,7 +280,9 @@ def test_nothing_moves_for_whoever_does_not_want_it(browser: Browser, url: str, 
     context.close()
 
 
-def test_without_script_jobs_are_submitted_and_pages_reloaded(browser: Browser, url: str, examples: Examples) -> None:
+def test_without_script_jobs_are_submitted_and_cancelled_and_pages_reloaded(
+    browser: Browser, url: str, examples: Examples
+) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(f"{url}/submit?preset=tiny")
@@ -287,6 +291,9 @@ def test_without_script_jobs_are_submitted_and_pages_reloaded(browser: Browser, 
     expect(page.get_by_role("heading", level=1)).to_have_text("no-script")
     page.get_by_role("link", name="Reload it every 10 s").click()
     expect(page.locator('meta[http-equiv="refresh"]')).to_have_attribute("content", "10")
+    page.get_by_text("Cancel…").click()
+    page.get_by_role("button", name="Cancel this job").click()
+    expect(page.locator(".facts .is-cancelled")).to_be_visible()
     context.close()
 
 
