@@ -4,6 +4,7 @@ SdcnError
 ├── BadInput            what the user gave cannot be used; trying again will not help
 │   ├── DatasetError    a file or folder of a data set: message names the file
 │   └── WeightsError    a weights file: missing, wrong sum, wrong shapes
+├── SearchBusy          others search this process's images for longer than somebody would wait
 ├── TrainingDiverged    a loss or gradient is no longer finite
 └── CheckpointError     a checkpoint cannot be read or belongs to another experiment
 
@@ -25,6 +26,10 @@ class DatasetError(BadInput):
 
 class WeightsError(BadInput):
     """A file of pretrained weights is missing, altered, or of another architecture."""
+
+
+class SearchBusy(SdcnError):
+    """Others searched for proposals in this process for longer than the caller would wait; try again."""
 
 
 class TrainingDiverged(SdcnError):

@@ -6,6 +6,10 @@ from pydantic import Field
 
 from sdcn_core.config.base import FrozenConfig
 
+SEARCH_SIDE_PX = 640
+"""longest side at which a predictor searches an image for proposals where there are no test scales, which would say
+how large the network sees it: more than the images of scenes and of VOC have, and a search of seconds"""
+
 
 class EvaluationConfig(FrozenConfig):
     test_scales_px: tuple[Annotated[int, Field(ge=16, le=4000)], ...] | None = (480, 576, 688, 864, 1200)

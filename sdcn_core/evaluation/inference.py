@@ -56,6 +56,32 @@ def score_proposals(
     return mean
 
 
+def search_side(height: int, width: int, *, config: EvaluationConfig, max_side_px: int, unscaled_px: int) -> int:
+    """The longest side, px, at which an image from outside the data set is searched for proposals: that of the largest
+    pass, for the search takes time and memory with the pixels, and the network sees no more of them.
+
+    Args:
+        height: px, of the image.
+        width: px.
+        config: scales and the side they apply to.
+        max_side_px: see `score_proposals`.
+        unscaled_px: at most so many where there are no scales, so that the network sees any image as large as it is.
+
+    >>> voc = EvaluationConfig(test_scales_px=(480, 1200))
+    >>> search_side(1500, 2000, config=voc, max_side_px=2000, unscaled_px=640)
+    1200
+    >>> search_side(1500, 2000, config=EvaluationConfig(test_scales_px=None), max_side_px=2000, unscaled_px=640)
+    640
+    """
+    if not config.test_scales_px:
+        return min(unscaled_px, max_side_px)
+    side = config.test_side
+    return max(
+        max(scoring_size(height, width, scale_px=scale_px, side=side, max_side_px=max_side_px))
+        for scale_px in config.test_scales_px
+    )
+
+
 def segment_image(
     segmenter: Segmenter, image: NDArray[np.uint8], *, config: EvaluationConfig, max_side_px: int
 ) -> NDArray[np.float32]:

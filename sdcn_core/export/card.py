@@ -6,7 +6,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from sdcn_core.config.data import ProposalConfig
-from sdcn_core.config.evaluation import EvaluationConfig
+from sdcn_core.config.evaluation import SEARCH_SIDE_PX, EvaluationConfig
+from sdcn_core.evaluation.inference import search_side
 from sdcn_core.models.pixel_norm import PixelNorm
 from sdcn_core.models.saved import SavedModel
 
@@ -52,6 +53,9 @@ class Testing(_Part):
     """which side of the image gets the scale"""
     max_side_px: int
     """the longest side is never larger than this after scaling"""
+    search_side_px: int | None
+    """larger images are searched for proposals at this longest side, if `proposals` does not name a smaller one; null:
+    at the longest side that the image has in any pass"""
     interpolation: Literal["bilinear"] = "bilinear"
     """as cv2.resize with INTER_LINEAR; boxes are scaled by each axis's own ratio of rounded sizes"""
     flip: bool
@@ -139,10 +143,14 @@ def _normalisation(saved: SavedModel) -> Normalisation:
 
 
 def _testing(evaluation: EvaluationConfig, max_side_px: int) -> Testing:
+    # Of scales of the longest side, and without scales, the searched side is the same for images of any size.
+    is_known = not evaluation.test_scales_px or evaluation.test_side == "longest"
+    searched = search_side(1, 1, config=evaluation, max_side_px=max_side_px, unscaled_px=SEARCH_SIDE_PX)
     return Testing(
         scales_px=evaluation.test_scales_px,
         side=evaluation.test_side,
         max_side_px=max_side_px,
+        search_side_px=searched if is_known else None,
         flip=evaluation.flip,
         nms_iou=evaluation.nms_iou,
         boxes_per_class=evaluation.boxes_per_class,

@@ -46,6 +46,8 @@ class Prediction:
     """best first, over all classes"""
     num_proposals: int
     seconds: Seconds
+    waited_s: float
+    """for the searches of others in this process; not in `seconds`"""
 
     def to_json(self) -> dict[str, Any]:
         """width, height, proposals, boxes: [{class, score, xyxy}], seconds."""

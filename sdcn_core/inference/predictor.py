@@ -9,13 +9,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sdcn_core.config.evaluation import EvaluationConfig
+from sdcn_core.config.evaluation import SEARCH_SIDE_PX, EvaluationConfig
 from sdcn_core.data.images import MAX_PIXELS
 from sdcn_core.errors import BadInput, WeightsError
 from sdcn_core.evaluation.detections import select_detections
-from sdcn_core.evaluation.inference import score_proposals
+from sdcn_core.evaluation.inference import score_proposals, search_side
 from sdcn_core.inference.prediction import FoundBox, Prediction, Seconds
-from sdcn_core.inference.proposing import propose
+from sdcn_core.inference.proposing import propose, turn_to_search
 from sdcn_core.models.saved import SavedModel, load_model
 
 
@@ -25,13 +25,17 @@ class Predictor:
     Args:
         saved: the model; the predictor moves it to the device.
         device: where the network computes; proposals are searched for on the CPU.
+        search_side_px: larger images are searched at this longest side where the model has no test scales.
     """
 
-    def __init__(self, saved: SavedModel, *, device: torch.device | None = None) -> None:
+    def __init__(
+        self, saved: SavedModel, *, device: torch.device | None = None, search_side_px: int = SEARCH_SIDE_PX
+    ) -> None:
         self._device = torch.device("cpu") if device is None else device
         self._network = saved.sdcn.to(self._device)
         self._data = saved.experiment.data
         self._testing = saved.experiment.evaluation
+        self._search_side_px = search_side_px
         self.classes = saved.classes
         self.sha256 = saved.sha256
         """of the model's file"""
@@ -39,13 +43,15 @@ class Predictor:
         self._scores(torch.zeros(1, 3, 32, 32), torch.tensor([[0.0, 0.0, 32.0, 32.0]]))
 
     @classmethod
-    def load(cls, model_path: Path, *, device: torch.device | None = None) -> "Predictor":
+    def load(
+        cls, model_path: Path, *, device: torch.device | None = None, search_side_px: int = SEARCH_SIDE_PX
+    ) -> "Predictor":
         """The predictor of a training's model.pt.
 
         Raises:
             WeightsError: the file is missing, damaged or no such model.
         """
-        return cls(load_model(model_path), device=device)
+        return cls(load_model(model_path), device=device, search_side_px=search_side_px)
 
     @property
     def weight_bytes(self) -> int:
@@ -53,7 +59,13 @@ class Predictor:
         return sum(tensor.numel() * tensor.element_size() for tensor in self._network.state_dict().values())
 
     def predict(
-        self, image: NDArray[np.uint8], *, score_threshold: float, max_boxes: int, fast: bool = False
+        self,
+        image: NDArray[np.uint8],
+        *,
+        score_threshold: float,
+        max_boxes: int,
+        fast: bool = False,
+        wait_s: float | None = None,
     ) -> Prediction:
         """The objects in an image.
 
@@ -65,12 +77,14 @@ class Predictor:
             score_threshold: boxes with lower scores are left out, in [0, 1].
             max_boxes: at most this many are returned, the best ones, >= 1.
             fast: one scale, the middle one, and no mirror image.
+            wait_s: how long to wait while others search images in this process; None: as long as it takes.
 
         Returns:
             Without detections where Selective Search finds no box that the experiment's settings keep.
 
         Raises:
             BadInput: the array is no such image, or has more than MAX_PIXELS pixels.
+            SearchBusy: others searched all the time.
             WeightsError: the network's scores are not finite.
         """
         if not 0 <= score_threshold <= 1 or max_boxes < 1:
@@ -78,16 +92,27 @@ class Predictor:
                 f"score_threshold must lie in [0, 1] and max_boxes be 1 or more, got {score_threshold}, {max_boxes}"
             )
         pixels = as_rgb(image)
-        began = time.perf_counter()
-        boxes = propose(pixels, self._data.proposals, max_side_px=self._data.max_side_px)
-        proposed = time.perf_counter()
+        height, width = pixels.shape[:2]
+        came = time.perf_counter()
+        with turn_to_search(wait_s):
+            began = time.perf_counter()
+            boxes = propose(pixels, self._data.proposals, max_side_px=self._searched_side(height, width))
+            proposed = time.perf_counter()
         scores = self._score_all(pixels, boxes, fast=fast)
         scored = time.perf_counter()
         detections = self._select(scores, boxes, score_threshold=score_threshold, max_boxes=max_boxes)
         ended = time.perf_counter()
-        height, width = pixels.shape[:2]
         seconds = Seconds(proposals=proposed - began, network=scored - proposed, nms=ended - scored)
-        return Prediction(width, height, detections, len(boxes), seconds)
+        return Prediction(width, height, detections, len(boxes), seconds, waited_s=began - came)
+
+    def _searched_side(self, height: int, width: int) -> int:
+        return search_side(
+            height,
+            width,
+            config=self._testing,
+            max_side_px=self._data.max_side_px,
+            unscaled_px=self._search_side_px,
+        )
 
     def _score_all(self, pixels: NDArray[np.uint8], boxes: NDArray[np.float32], *, fast: bool) -> NDArray[np.float32]:
         if len(boxes) == 0:

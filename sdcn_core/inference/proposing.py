@@ -1,28 +1,46 @@
 """Selective Search on one image that need not be a file."""
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sdcn_core.config.data import ProposalConfig
 from sdcn_core.data.selective_search import search_image
+from sdcn_core.errors import SearchBusy
 
 _one_at_a_time = threading.Lock()
 """the search draws from C's rand(), which all threads share: two at once would rank at random"""
 
 
+@contextmanager
+def turn_to_search(wait_s: float | None) -> Iterator[None]:
+    """The only search of this process until the end of the block.
+
+    Args:
+        wait_s: how long to wait for others, >= 0; None: as long as it takes.
+
+    Raises:
+        SearchBusy: others searched all the time.
+    """
+    if not _one_at_a_time.acquire(timeout=-1 if wait_s is None else wait_s):
+        raise SearchBusy(f"other images are searched for proposals and were not done within {wait_s:.3g} s: try again")
+    try:
+        yield
+    finally:
+        _one_at_a_time.release()
+
+
 def propose(image: NDArray[np.uint8], config: ProposalConfig, *, max_side_px: int) -> NDArray[np.float32]:
-    """The boxes (N, 4) xyxy px that a training would have had for this image; N may be 0.
+    """The boxes (N, 4) xyxy px that a training would have had for this image; N may be 0. Needs `turn_to_search`.
 
     Args:
         image: (H, W, 3) RGB.
         config: the search that the model was trained with.
-        max_side_px: larger images are searched at this longest side, whatever `config` says: the search takes time and
-            memory with the pixels, and the network sees no more of them. Boxes are those of `image` all the same.
+        max_side_px: larger images are searched at this longest side, whatever `config` says; see `search_side`. Boxes
+            are those of `image` all the same.
     """
     side = max_side_px if config.max_image_side_px is None else min(config.max_image_side_px, max_side_px)
-    with _one_at_a_time:
-        return search_image(
-            image, mode=config.mode, max_side_px=side, min_side_px=config.min_side_px, limit=config.limit
-        )
+    return search_image(image, mode=config.mode, max_side_px=side, min_side_px=config.min_side_px, limit=config.limit)

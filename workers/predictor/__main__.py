@@ -64,7 +64,7 @@ def main() -> int:
         settings.runs,
         max_models=settings.predictor_max_models,
         max_bytes=settings.predictor_max_models_bytes,
-        load=lambda path: Predictor.load(path, device=device),
+        load=lambda path: Predictor.load(path, device=device, search_side_px=settings.predictor_search_side_px),
     )
     config = uvicorn.Config(
         create_app(settings, shelf, stopping),

@@ -12,7 +12,7 @@ import structlog
 from numpy.typing import NDArray
 
 from sdcn_core.data.images import decode_image
-from sdcn_core.errors import DatasetError, SdcnError
+from sdcn_core.errors import DatasetError, SdcnError, SearchBusy
 from service.errors import FieldProblem
 from service.jobs.answers import ImageRead, PredictionsRead
 from workers.predictor.errors import ImagesRefused, ModelUnusable, PredictorBusy
@@ -61,7 +61,8 @@ class ImagePredictor:
         Raises:
             ImagesRefused: some cannot be used; nothing was predicted.
             ModelNotFound, ModelUnusable: see `ModelShelf.lent`.
-            PredictorBusy: too many requests, others had the model too long, or the process ends.
+            PredictorBusy: too many requests, others had the model or searched their images too long, or the process
+                ends.
         """
         if not self._places.acquire(blocking=False):
             raise PredictorBusy(
@@ -77,6 +78,7 @@ class ImagePredictor:
         came = time.perf_counter()
         with self._shelf.lent(wishes.model_id, wait_s=self._settings.predictor_wait_s) as predictor:
             began = time.perf_counter()
+            waited_s = began - came
             found = []
             for image in images:
                 if self._stopping.is_set():
@@ -87,17 +89,21 @@ class ImagePredictor:
                         score_threshold=wishes.score_threshold,
                         max_boxes=wishes.max_boxes,
                         fast=wishes.fast,
+                        wait_s=max(0.0, self._settings.predictor_wait_s - waited_s),
                     )
+                except SearchBusy as error:
+                    raise PredictorBusy(str(error)) from error
                 except SdcnError as error:
                     raise ModelUnusable(f"model {wishes.model_id}, image {image.file}: {error}") from error
+                waited_s += prediction.waited_s
                 found.append(ImageRead.model_validate({"file": image.file, **prediction.to_json()}))
             log.info(
                 "predictor.predicted",
                 model=wishes.model_id,
                 images=len(found),
                 boxes=sum(len(image.boxes) for image in found),
-                waited_s=round(began - came, 3),
-                seconds=round(time.perf_counter() - began, 3),
+                waited_s=round(waited_s, 3),
+                seconds=round(time.perf_counter() - came - waited_s, 3),
             )
             return PredictionsRead(model=wishes.model_id, model_sha256=predictor.sha256, images=tuple(found))
 

@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from sdcn_core.config.evaluation import SEARCH_SIDE_PX
 from sdcn_core.data.images import MAX_FILE_BYTES, MAX_PIXELS
 from service.settings import LOOPBACK_NAMES, ServiceSettings
 
@@ -28,7 +29,10 @@ class PredictorSettings(ServiceSettings):
     predictor_max_image_bytes: int = Field(default=20 * 2**20, ge=1, le=MAX_FILE_BYTES)
     predictor_max_image_pixels: int = Field(default=24 * 2**20, ge=1, le=MAX_PIXELS)
     predictor_wait_s: float = Field(default=60, ge=0)
-    """how long a request waits for others that use its model; then it is refused with 503"""
+    """how long a request waits for others that use its model, or search their images; then it is refused with 503"""
+    predictor_search_side_px: int = Field(default=SEARCH_SIDE_PX, ge=16)
+    """larger images are searched for proposals at this longest side where the model has no test scales: the search's
+    time grows faster than the pixels, and nobody else's image is searched meanwhile"""
     predictor_max_requests: int = Field(default=16, ge=1, le=40)
     """requests in work or waiting; more are refused with 503 at once"""
 

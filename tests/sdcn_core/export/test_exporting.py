@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from sdcn_core.errors import BadInput
 from sdcn_core.evaluation.detections import select_detections
 from sdcn_core.export import exporting
+from sdcn_core.export.card import ModelCard
 from sdcn_core.export.detector import Detector
 from sdcn_core.export.exporting import ExportFailed, export_model
 from sdcn_core.export.onnx_model import run_onnx
@@ -120,6 +122,22 @@ def test_the_card_and_both_files_say_what_the_model_is(exported: Exporter) -> No
     notes = {"model.json": ""}
     torch.export.load(files["model.pt2"], extra_files=notes)
     assert json.loads(notes["model.json"])["experiment_digest"] == saved.experiment.digest()
+
+
+@pytest.mark.parametrize(
+    ("testing", "searched"),
+    [
+        ({"test_scales_px": None}, 640),
+        ({"test_scales_px": [480, 1200], "test_side": "longest"}, 1200),
+        ({"test_scales_px": [480, 1200], "test_side": "shortest"}, None),
+    ],
+)
+def test_the_card_says_at_which_size_a_predictor_searches(
+    exported: Exporter, testing: dict[str, object], searched: int | None
+) -> None:
+    saved, _ = exported()
+    experiment = saved.experiment.with_overrides({f"evaluation.{name}": value for name, value in testing.items()})
+    assert ModelCard.of(replace(saved, experiment=experiment)).testing.search_side_px == searched
 
 
 def test_the_axes_of_the_onnx_file_have_names_and_its_operators_are_standard(exported: Exporter) -> None:

@@ -1,3 +1,6 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,12 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from sdcn_core.data.selective_search import search_file
-from sdcn_core.errors import BadInput, WeightsError
+from sdcn_core.errors import BadInput, SearchBusy, WeightsError
 from sdcn_core.evaluation.detections import select_detections
 from sdcn_core.evaluation.inference import score_proposals
 from sdcn_core.inference import predictor as predictor_module
+from sdcn_core.inference import proposing
 from sdcn_core.inference.prediction import FoundBox
 from sdcn_core.inference.predictor import Predictor
+from sdcn_core.inference.proposing import turn_to_search
 from sdcn_core.models.saved import load_model
 from tests.sdcn_core.export.saved_models import CLASSES, experiment_of, write_model
 
@@ -131,6 +136,56 @@ def test_a_large_image_is_searched_no_larger_than_the_network_sees_it(tmp_path: 
     boxes = {box.xyxy for box in found(predictor, photograph)}
     assert boxes
     assert all(edge % 2 == 0 for box in boxes for edge in box)  # found at half the size
+
+
+@pytest.mark.parametrize(
+    ("testing", "searched"),
+    [
+        ({"test_scales_px": [480, 1200], "test_side": "longest"}, 1200),
+        ({"test_scales_px": [480, 1200], "test_side": "shortest"}, 1600),
+        ({"test_scales_px": [2400], "test_side": "longest"}, 2000),
+        ({"test_scales_px": None}, 640),
+    ],
+)
+def test_a_photo_is_searched_at_the_side_of_its_largest_pass(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch, testing: dict[str, object], searched: int
+) -> None:
+    sides: list[int] = []
+
+    def search(image: Image, *, max_side_px: int, **_: object) -> NDArray[np.float32]:
+        sides.append(max_side_px)
+        return np.zeros((0, 4), np.float32)
+
+    monkeypatch.setattr(proposing, "search_image", search)
+    saved = load_model(model_file)
+    experiment = saved.experiment.with_overrides({f"evaluation.{name}": value for name, value in testing.items()})
+    predictor = Predictor(replace(saved, experiment=experiment))
+    found(predictor, np.zeros((1500, 2000, 3), np.uint8))
+    assert sides == [searched]
+
+
+def test_without_test_scales_the_search_has_a_bound_of_its_own(model_file: Path, photograph: Image) -> None:
+    bounded = Predictor.load(model_file, search_side_px=42)
+    assert all(edge % 2 == 0 for box in found(bounded, photograph) for edge in box.xyxy)  # found at half the size
+    at_the_bound = Predictor.load(model_file, search_side_px=photograph.shape[1])
+    assert found(at_the_bound, photograph) == found(Predictor.load(model_file), photograph)
+
+
+def test_who_waits_too_long_for_the_search_of_another_image_is_told(predictor: Predictor, photograph: Image) -> None:
+    with turn_to_search(None), pytest.raises(SearchBusy, match=r"not done within 0\.01 s"):
+        found(predictor, photograph, wait_s=0.01)
+    assert found(predictor, photograph, wait_s=0.01)
+
+
+def test_waiting_is_not_counted_among_the_seconds_of_the_search(predictor: Predictor, photograph: Image) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        with turn_to_search(None):
+            other = threads.submit(predictor.predict, photograph, score_threshold=0, max_boxes=1, wait_s=60)
+            time.sleep(0.5)
+        prediction = other.result(timeout=60)
+    alone = predictor.predict(photograph, score_threshold=0, max_boxes=1)
+    assert prediction.waited_s > 0.3 > alone.waited_s
+    assert prediction.detections == alone.detections
 
 
 @pytest.mark.parametrize("wrong", [{"score_threshold": 1.5}, {"score_threshold": float("nan")}, {"max_boxes": 0}])

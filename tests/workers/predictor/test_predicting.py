@@ -3,12 +3,14 @@
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from sdcn_core.inference.predictor import Predictor
+from sdcn_core.inference.proposing import turn_to_search
 from sdcn_core.models.saved import load_model
 from tests.sdcn_core.export.saved_models import experiment_of, write_model
 from tests.service.in_process import serving
@@ -98,3 +100,28 @@ def test_a_model_whose_weights_are_spoilt_is_refused_with_its_id(settings: Predi
     shelf = ModelShelf(settings.runs, max_models=1, max_bytes=2**30, load=spoilt)
     with pytest.raises(ModelUnusable, match=r"model a, image photo\.png: .* not finite"):
         ImagePredictor(settings, shelf, threading.Event()).predict(WISHES, uploaded(png))
+
+
+def test_a_request_does_not_wait_for_the_search_of_anothers_image_without_bound(
+    settings: PredictorSettings, shelf: ModelShelf, png: bytes
+) -> None:
+    impatient = ImagePredictor(settings, shelf, threading.Event())
+    with turn_to_search(None), pytest.raises(PredictorBusy, match="other images are searched"):
+        impatient.predict(WISHES, uploaded(png))
+    assert len(impatient.predict(WISHES, uploaded(png)).images) == 1
+
+
+def test_all_waits_of_a_request_share_its_time(
+    settings: PredictorSettings, shelf: ModelShelf, png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patience, predict = [], Predictor.predict
+
+    def predict_after_waiting(predictor: Predictor, *images: object, wait_s: float, **wishes: object) -> object:
+        patience.append(wait_s)
+        return replace(predict(predictor, *images, **wishes), waited_s=40.0)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Predictor, "predict", predict_after_waiting)
+    patient = settings.model_copy(update={"predictor_wait_s": 600.0})
+    ImagePredictor(patient, shelf, threading.Event()).predict(WISHES, uploaded(png, png))
+    assert 0 < patience[0] < 600
+    assert patience[1] == pytest.approx(patience[0] - 40)
