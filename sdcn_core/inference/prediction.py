@@ -46,7 +46,7 @@ class Prediction:
     """best first, over all classes"""
     num_proposals: int
     seconds: Seconds
-    waited_s: float
+    waited_s: float = 0.0
     """for the searches of others in this process; not in `seconds`"""
 
     def to_json(self) -> dict[str, Any]:
