@@ -147,6 +147,7 @@ def _difference(row: Row, measure: str) -> Cell:
 def sweep_tables(results: SweepResults, job_id: str) -> tuple[Table, ...]:
     """Every trial, best first; the fields that were searched are columns."""
     fields = list(dict.fromkeys(path for run in results.runs for path in run.overrides))
+    ranked = _ranked(results)
     rows = [
         TableRow(
             run.name,
@@ -159,7 +160,7 @@ def sweep_tables(results: SweepResults, job_id: str) -> tuple[Table, ...]:
             ),
             url=f"/jobs/{job_id}/runs/{run.name}",
         )
-        for run in _ranked(results)
+        for run in ranked
     ]
     columns = (
         "trial",
@@ -173,6 +174,8 @@ def sweep_tables(results: SweepResults, job_id: str) -> tuple[Table, ...]:
     note = f"The {where} {metric_name(results.metric)} first"
     if any(run.state is not RunState.SUCCEEDED for run in results.runs):
         note += "; trials that did not come to their end below those that did"
+    if results.best is not None and results.best != ranked[0].name:  # of several seeds one may have been lucky
+        note += "; in bold the best run of the trial whose mean over seeds is the best"
     return (Table("Trials", columns, tuple(rows), f"{note}."),)
 
 

@@ -124,3 +124,15 @@ def test_trials_that_did_not_come_to_their_end_stand_below_those_that_did(goal: 
     assert [row.head for row in table.rows] == [*order, "e"]
     assert [row.head for row in table.rows if row.cells[0].tone == "best"] == [order[0]]
     assert "did not come to their end below" in table.note
+
+
+def test_where_a_trial_was_lucky_with_one_seed_it_is_said_what_the_best_is() -> None:
+    found = {"a-seed0": 0.9, "a-seed1": 0.1, "b-seed0": 0.7, "b-seed1": 0.7}
+    runs = [
+        RunFound(name=name, variant=name[0], seed=int(name[-1]), overrides={}, state=RunState.SUCCEEDED, value=value)
+        for name, value in found.items()
+    ]
+    for best, said in (("b-seed0", True), ("a-seed0", False)):
+        results = SweepResults(metric="eval/mean_ap", goal="max", best=best, runs=tuple(runs))
+        [table] = sweep_tables(results, "abc")
+        assert ("whose mean over seeds is the best" in table.note) is said
