@@ -37,6 +37,8 @@ class _Commands(TyperGroup):
         except ClientError as error:
             complain(str(error))
             raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:  # who reads what is printed has enough, as head has
+            raise
         except OSError as error:  # a file that the command line names
             complain(f"{error.strerror or type(error).__name__}: {error.filename or ''}".rstrip(": "))
             raise typer.Exit(2) from None

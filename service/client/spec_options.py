@@ -141,7 +141,7 @@ def _read_json(text: str, where: str) -> JsonValue:
     """The value of the text; NaN, Infinity and 1e999 are read by Python, but no job has a use for them.
 
     Raises:
-        typer.BadParameter: a number is not finite; the message names `where`.
+        typer.BadParameter: a number is not finite, or the value is too deep to read; the message names `where`.
         ValueError: the text is no JSON.
     """
 
@@ -150,5 +150,8 @@ def _read_json(text: str, where: str) -> JsonValue:
             raise typer.BadParameter(f"{where}: {number} is not a finite number")
         return float(number)
 
-    value: JsonValue = json.loads(text, parse_float=finite, parse_constant=finite)
+    try:
+        value: JsonValue = json.loads(text, parse_float=finite, parse_constant=finite)
+    except RecursionError:
+        raise typer.BadParameter(f"{where}: is nested too deeply") from None
     return value

@@ -117,8 +117,12 @@ def take_down(home: Path, console: Console) -> int:
         if not home.exists():
             console.print(f"there is no service in {home}")
             return 0
-        with locked(home):
-            found = clean_leftovers(home)
+        try:
+            with locked(home):
+                found = clean_leftovers(home)
+        except EmbeddedError as error:  # somebody has just begun to start one
+            console.print(str(error), style="red", soft_wrap=True)
+            return 3
         console.print(
             f"no service was running in {home}" + (f"; {found} processes of a killed one ended" if found else "")
         )

@@ -1,3 +1,4 @@
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -5,7 +6,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.client import SdcnClient, cli, terminal
+from service.client import SdcnClient, cli, terminal, up
+from service.embedded.home import locked
 from service.jobs.specs import TrainSpec
 from service.jobs.states import FailureReason
 from service.queue.records import Settlement
@@ -84,6 +86,7 @@ def test_a_file_may_hold_the_spec_and_options_change_it(sdcn: Sdcn, client: Sdcn
         (["--preset", "tiny", "--set", "objective.tau_0=-1"], "overrides.objective.tau_0"),
         (["tiny", "--set", "objective.tau_0=NaN"], "objective.tau_0: NaN is not a finite number"),
         (["tiny", "--set", "data.train_scales_px=[1e999]"], "data.train_scales_px: 1e999 is not a finite number"),
+        (["tiny", "--set", f"data.train_scales_px={'[' * 100_000}"], "nested too deeply"),
         (["tiny", "--key", "ü"], "printable ASCII"),
         (["tiny", "--key", ""], "printable ASCII"),
     ],
@@ -193,3 +196,21 @@ def test_without_a_service_the_command_says_how_to_start_one(tmp_path: Path, mon
     assert (unknown.exit_code, "sdcn up" in unknown.output) == (3, True)
     gone = CliRunner().invoke(cli.app, ["jobs", "--url", "http://127.0.0.1:1"])
     assert (gone.exit_code, "sdcn up" in gone.output) == (3, True)
+
+
+def test_a_reader_that_has_enough_is_no_error_to_tell_of(sdcn: Sdcn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(_answers: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(cli, "print_json_list", closed)
+    done = sdcn("jobs", "--json")
+    assert (done.exit_code, done.output) == (1, "")
+
+
+def test_a_service_that_is_just_being_started_is_not_taken_down_halfway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(up, "holder", lambda _home: None)
+    with locked(tmp_path):
+        done = CliRunner().invoke(cli.app, ["down", "--home", str(tmp_path)])
+    assert (done.exit_code, "runs already" in done.output) == (3, True)
