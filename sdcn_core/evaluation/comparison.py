@@ -24,8 +24,10 @@ Choice = Literal["spread", "largest_gain", "largest_loss"]
 
 def comparison_of(
     predictions: Mapping[str, Path], annotated: AnnotatedSet, path: Path, *, count: int, choose: Choice
-) -> None:
+) -> bool:
     """Draw images of a test split with what two or more networks found on them: boxes of each, then maps of each.
+
+    False, and no page, where gains or losses are asked for and no image has one.
 
     Each network shows its detections from its own `detection_threshold` on, and of each image its best one, so that a
     page tells of boxes rather than of thresholds. The first one's boxes are red, the last one's green, any others' in
@@ -38,7 +40,7 @@ def comparison_of(
         count: images at most, >= 1.
         choose: among the shown images of the split those evenly spread, or those on which the last network's
             `agreement` with the objects exceeds the first one's most, or falls short of it most, the largest
-            difference first.
+            difference first; none on which it does not.
 
     Raises:
         BadInput: a file cannot be read, or was made on other images or classes; the message names it.
@@ -63,6 +65,8 @@ def comparison_of(
         for index in shown
     }
     chosen = _chosen(shown, gains, count, choose)
+    if not chosen:
+        return False
     records = [annotated.image_set.records[index] for index in chosen]
     masks = annotated.masks
     comparison_page(
@@ -78,6 +82,7 @@ def comparison_of(
         ],
         masks=[masks.read(r) if r.image_id in masks else None for r in records] if masks is not None else None,
     )
+    return True
 
 
 _REASON: dict[Choice, str] = {
@@ -104,9 +109,9 @@ def _chosen(shown: Sequence[int], gains: Mapping[int, float], count: int, choose
         case "spread":
             return [shown[k] for k in shown_images(len(shown), count)]
         case "largest_gain":
-            return sorted(shown, key=lambda index: -gains[index])[:count]
+            return sorted((index for index in shown if gains[index] > 0), key=lambda index: -gains[index])[:count]
         case "largest_loss":
-            return sorted(shown, key=lambda index: gains[index])[:count]
+            return sorted((index for index in shown if gains[index] < 0), key=lambda index: gains[index])[:count]
         case _:
             assert_never(choose)
 

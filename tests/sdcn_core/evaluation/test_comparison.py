@@ -59,12 +59,13 @@ def test_the_first_network_s_boxes_are_red_and_the_last_one_s_green(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("choose", "first"),
-    [("spread", ["im0", "im5"]), ("largest_gain", ["im4", "im0"]), ("largest_loss", ["im3", "im0"])],
+    [("spread", ["im0", "im5"]), ("largest_gain", ["im4", "im2"]), ("largest_loss", ["im3"])],
 )
 def test_images_are_chosen_by_what_the_last_gains_or_loses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choose: comparison.Choice, first: list[str]
 ) -> None:
     before, after = perfect(6), perfect(6)
+    before[2] = detections([[4, 4, 24, 16]], [0.9], [0], "im2")
     before[4] = detections([[0, 0, 5, 5]], [0.9], [0], "im4")
     after[3] = detections([[0, 0, 5, 5]], [0.9], [0], "im3")
     ids = chosen_ids(monkeypatch)
@@ -76,8 +77,15 @@ def test_images_are_chosen_by_what_the_last_gains_or_loses(
 def test_more_images_than_there_are_draw_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = chosen_ids(monkeypatch)
     files = {"a": kept(tmp_path, "a", perfect(2)), "b": kept(tmp_path, "b", perfect(2))}
-    comparison_of(files, small_split(tmp_path, 2), tmp_path / "p.jpg", count=9, choose="largest_gain")
+    comparison_of(files, small_split(tmp_path, 2), tmp_path / "p.jpg", count=9, choose="spread")
     assert sorted(ids) == ["im0", "im1"]
+
+
+@pytest.mark.parametrize("choose", ["largest_gain", "largest_loss"])
+def test_where_nothing_is_gained_or_lost_there_is_no_page_of_it(tmp_path: Path, choose: comparison.Choice) -> None:
+    files = {"a": kept(tmp_path, "a", perfect(2)), "b": kept(tmp_path, "b", perfect(2))}
+    assert not comparison_of(files, small_split(tmp_path, 2), tmp_path / "p.jpg", count=9, choose=choose)
+    assert not (tmp_path / "p.jpg").exists()
 
 
 def test_predictions_of_other_images_or_classes_are_named(tmp_path: Path) -> None:
