@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from sdcn_core.data.datasets import DataRoots, open_annotated_set
 from sdcn_core.errors import BadInput
-from sdcn_core.evaluation.comparison import comparison_of
+from sdcn_core.evaluation.comparison import Choice, comparison_of
 from sdcn_core.training.judging import PREDICTIONS_FILE
 from service.jobs.ablation_spec import AblationSpec
 from service.jobs.runs import PlannedRun
@@ -22,7 +22,7 @@ from workers.reporting.metrics import study_metrics
 from workers.reporting.study import write_ablation_report
 from workers.spool import FileEvent, NoteEvent
 from workers.study.piece_queue import PieceQueue
-from workers.study.pieces import Piece, StudyPlan, plan_study
+from workers.study.pieces import Piece, StudyPlan, plan_study, stages_for
 from workers.study.progress import StudyProgress
 from workers.study.run import ended, run_failure
 from workers.study.run_folder import StudyRunFolder
@@ -34,6 +34,13 @@ from workers.training.said import said_in
 log = logging.getLogger(__name__)
 
 COMPARED_IMAGES = 8
+"""of a page, at most"""
+COMPARISONS: dict[str, Choice] = {
+    "comparison.jpg": "spread",
+    "largest_gains.jpg": "largest_gain",
+    "largest_losses.jpg": "largest_loss",
+}
+"""page -> the images on it"""
 
 
 def ablation(context: JobContext) -> Succeeded | Failed:
@@ -78,7 +85,8 @@ def _train(context: JobContext, spec: AblationSpec, plan: StudyPlan) -> None:
     done = _done(plan, failures)
     for name in failures:
         _give_up(_named(plan, name), failures[name])
-    pieces = [piece for piece in plan.pieces if piece.name not in failures]
+    sound = {piece.name: piece.order.experiment for piece in left if piece.name not in failures}
+    pieces = [*stages_for(plan, sound), *(piece for piece in plan.runs if piece.name not in failures)]
     earlier = sum(piece.name in done for piece in plan.runs)
     if earlier:
         context.spool.append(NoteEvent(text=f"{earlier} of {len(plan.runs)} runs were trained by earlier attempts"))
@@ -190,7 +198,9 @@ def _write_artifacts(
 
 
 def _compare(context: JobContext, runs: Sequence[PlannedRun], results: AblationResults) -> None:
-    """Draw what the base row and the last row found on images of the first seed in which both succeeded."""
+    """Draw what the base row and the last row found on images of the first seed in which both succeeded: some of the
+    whole split, and those on which the last row gains most and loses most.
+    """
     pair = compared_runs(runs, results)
     if pair is None:
         return
@@ -202,15 +212,15 @@ def _compare(context: JobContext, runs: Sequence[PlannedRun], results: AblationR
     predictions = {
         titles[run.variant]: StudyRunFolder.of(context.run, run.name).artifacts / PREDICTIONS_FILE for run in pair
     }
-    path = context.run.artifacts / "comparison.jpg"
     try:
         annotated = open_annotated_set(data.source, DataRoots(order.data_root, order.home / "cache"), role="test")
-        comparison_of(predictions, annotated, path, count=COMPARED_IMAGES, choose="spread")
+        for name, choice in COMPARISONS.items():
+            path = context.run.artifacts / name
+            if comparison_of(predictions, annotated, path, count=COMPARED_IMAGES, choose=choice):
+                context.spool.append(FileEvent(name=name, path=path))
     except BadInput as error:  # a picture is no reason to lose the numbers
         log.warning("no comparison is drawn: %s", error)
         context.spool.append(NoteEvent(text=f"no comparison is drawn: {error}"))
-        return
-    context.spool.append(FileEvent(name=path.name, path=path))
 
 
 def compared_runs(runs: Sequence[PlannedRun], results: AblationResults) -> tuple[PlannedRun, PlannedRun] | None:

@@ -5,11 +5,12 @@ Whatever is trained is written down in the folders of its runs, so that every at
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sdcn_core.config.data import DataConfig
+from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import BadInput
 from service.jobs.runs import PlannedRun
 from service.jobs.study_results import RunState, SweepResults
@@ -28,7 +29,7 @@ from workers.reporting.metrics import study_metrics
 from workers.reporting.study import write_sweep_report
 from workers.spool import EventSpool, FileEvent, NoteEvent
 from workers.study.piece_queue import TRIES, PieceQueue
-from workers.study.pieces import StudyPlan, run_order
+from workers.study.pieces import StudyPlan, run_order, stages_for
 from workers.study.progress import StudyProgress
 from workers.sweep.conductor import Conductor
 from workers.sweep.ledger import Ledger
@@ -55,7 +56,8 @@ def sweep(context: JobContext) -> Succeeded | Failed:
         left = _left(spec, conductor)
         data.prepare_first([run.experiment.data for run in left] or [spec.resolved_experiment.data])
         context.check_stop()
-        _train(context, spec, plan, conductor, left)
+        sound = {run.name: run.experiment for run in left if data.is_usable(run.experiment.data)}
+        _train(context, spec, plan, conductor, sound)
     results = sweep_results(
         spec,
         conductor.found,
@@ -86,6 +88,10 @@ class TrialData:
         """
         self._errors |= prepare_distinct(self._context, first)
         self._ready |= {data.digest() for data in first}
+
+    def is_usable(self, data: DataConfig) -> bool:
+        """Whether nothing is known to be wrong with them."""
+        return data.digest() not in self._errors
 
     def prepare(self, data: DataConfig) -> None:
         """Make a trial's data ready; trials at work wait for their verdicts meanwhile.
@@ -125,15 +131,27 @@ def _left(spec: SweepSpec, conductor: Conductor) -> list[PlannedRun]:
 
 
 def _train(
-    context: JobContext, spec: SweepSpec, plan: StudyPlan, conductor: Conductor, left: Sequence[PlannedRun]
+    context: JobContext,
+    spec: SweepSpec,
+    plan: StudyPlan,
+    conductor: Conductor,
+    sound: Mapping[str, ExperimentConfig],
 ) -> None:
     """Train the shared stages and the trials that are missing.
+
+    Args:
+        context: of the attempt.
+        spec: resolved.
+        plan: of the whole sweep.
+        conductor: keeps the trials.
+        sound: by name, the experiments for which stages are shared: of trials that have not ended and whose data can be
+            used, or of the probes that stand for them.
 
     Raises:
         AttemptStopped: somebody asked the attempt to end, or interrupted it.
         WorkerError: Ray failed as a whole, or its cluster is too small.
     """
-    stages = _stages(plan, left)
+    stages = _stages(plan, sound)
     progress = StudyProgress(plan.pieces, stages.done | {run.name for run in conductor.found}, context.spool)
 
     def tell(*, now: bool = False) -> None:
@@ -164,15 +182,14 @@ def _train(
     tell(now=True)
 
 
-def _stages(plan: StudyPlan, left: Sequence[PlannedRun]) -> PieceQueue:
+def _stages(plan: StudyPlan, sound: Mapping[str, ExperimentConfig]) -> PieceQueue:
     """The shared stages; done are those whose state is there, and those that no run needs any more."""
-    names = {run.name for run in left}
     done = set()
     for piece in plan.stages:
         store, shared = piece.order.store, plan.shared[piece.name]
-        if not names.intersection(shared.used_by) or (store is not None and store.find(shared.key) is not None):
+        if not sound.keys() & set(shared.used_by) or (store is not None and store.find(shared.key) is not None):
             done.add(piece.name)
-    return PieceQueue(plan.stages, done, side_by_side=1)
+    return PieceQueue(stages_for(plan, sound), done, side_by_side=1)
 
 
 # --- what was found

@@ -1,7 +1,7 @@
 """A study as pieces of training: shared stages first, then the runs that go on from them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,24 @@ def plan_study(
         ),
         shared={names[stage.key]: stage for stage in stages},
     )
+
+
+def stages_for(plan: StudyPlan, runs: Mapping[str, ExperimentConfig]) -> tuple[Piece, ...]:
+    """The stages that these runs need, each trained with the experiment of the first of them.
+
+    A stage's users agree in what decides its weights, but whoever trains it opens all data of one of them: with that of
+    a run whose data cannot be used it would fail for all.
+
+    Args:
+        plan: the study's.
+        runs: experiments by name, of the runs, or of those that stand for them, that can be trained and are not yet.
+    """
+    stages = []
+    for piece in plan.stages:
+        user = next((name for name in plan.shared[piece.name].used_by if name in runs), None)
+        if user is not None:
+            stages.append(replace(piece, order=piece.order.model_copy(update={"experiment": runs[user]})))
+    return tuple(stages)
 
 
 def run_order(

@@ -1,7 +1,33 @@
+import pytest
+
 from service.jobs.runs import PlannedRun
 from service.jobs.specs import AblationSpec
+from service.jobs.states import FailureReason
 from service.jobs.study_results import AblationResults, RunFound, RunState, ablation_rows
-from workers.executors.ablation import compared_runs
+from tests.workers.executors.studies import Trainings
+from tests.workers.executors.trained import ContextOf
+from workers.attempt_folder import Succeeded
+from workers.executors import ablation as executor
+from workers.executors.ablation import ablation, compared_runs
+
+BIG_ONLY = {"name": "big-only", "overrides": {"data.proposals.min_side_px": 5000}}
+A_AND_B = [{"name": "a"}, {"name": "b", "overrides": {"objective.tau_0": 0.3}}]
+
+
+def spec_of(*variants: object) -> AblationSpec:
+    return AblationSpec.model_validate({"preset": "tiny", "variants": variants}).resolve()
+
+
+def test_a_stage_that_runs_share_is_trained_with_the_data_of_a_run_that_can_use_them(
+    context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(monkeypatch, executor, broken=lambda data: data.proposals.min_side_px > 0)
+    ended = ablation(context_of(spec_of(BIG_ONLY, *A_AND_B)))
+    assert isinstance(ended, Succeeded)
+    assert [stage.data.proposals.min_side_px for stage in trainings.stages] == [0, 0]
+    assert trainings.runs == ["a", "b"]
+    runs = AblationResults.model_validate(ended.results).runs
+    assert [run.failure and run.failure.reason for run in runs] == [FailureReason.BAD_INPUT, None, None]
 
 
 def study(*failed: str, **fields: object) -> tuple[tuple[PlannedRun, ...], AblationResults]:
