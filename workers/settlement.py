@@ -23,7 +23,7 @@ def settlement_of(
         exit_status: of the child; negative: the signal that ended it.
         cancelling: the client had asked for the end before.
         draining: the worker is going down and asked the attempt to stop.
-        memory_kills: processes that the kernel killed for memory while it ran.
+        memory_kills: processes that the kernel killed for memory while it ran; 0 of an attempt that goes on after one.
     """
     match outcome:
         case Succeeded():

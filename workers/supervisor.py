@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from service.errors import DatabaseUnavailable, LeaseLost, ServiceError
+from service.jobs.specs import AblationSpec, JobSpec, SweepSpec
 from service.jobs.states import FailureReason
 from service.queue.records import Claim, Settlement
 from service.queue.repository import JobQueue
@@ -222,7 +223,7 @@ class Supervisor:
             exit_status=exit_status,
             cancelling=cancelling or lease.wants_cancel,
             draining=draining,
-            memory_kills=(oom_kills() or 0) - (kills_before or 0),
+            memory_kills=0 if _outlives_memory_kills(claim.spec) else (oom_kills() or 0) - (kills_before or 0),
         )
 
     def _ask_to_stop(self, claim: Claim, lease: LeaseKeeper, child: Child, why: str) -> None:
@@ -252,3 +253,10 @@ class Supervisor:
     def _check(lease: LeaseKeeper) -> None:
         if lease.is_lost:
             raise LeaseLost("the lease could not be kept: another worker may have the job")
+
+
+def _outlives_memory_kills(spec: JobSpec) -> bool:
+    """Whether the kernel's count over a whole attempt says nothing about its end. A study goes on without the run that
+    was killed, and looks at the count itself whenever it loses one.
+    """
+    return isinstance(spec, AblationSpec | SweepSpec)

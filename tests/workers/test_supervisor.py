@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from service.jobs.specs import AblationSpec
 from service.jobs.states import FailureReason, JobState
 from service.queue.records import Job
 from service.queue.repository import JobQueue
@@ -287,6 +288,19 @@ def test_memory_that_ran_out_is_told_and_not_tried_again(
     ended = queue.get(job.job_id)
     assert ended.failure is not None
     assert ended.failure.reason is FailureReason.OUT_OF_MEMORY
+
+
+def test_a_study_whose_driver_is_lost_is_tried_again_though_a_run_was_killed_for_memory_before(
+    worker: Worker, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = AblationSpec.model_validate({"preset": "tiny", "study": "oicr-against-sdcn"}).resolve()
+    job, _ = queue.enqueue(spec, idempotency_key=None, body_digest="")
+    counts = iter([3, 4])
+    monkeypatch.setattr("workers.supervisor.oom_kills", lambda: next(counts))
+    worker("os.kill(os.getpid(), signal.SIGKILL)").run_once()
+    lost = queue.get(job.job_id)
+    assert lost.state is JobState.RETRY_WAIT
+    assert [attempt.exit_reason for attempt in lost.attempts] == [FailureReason.LOST_WORKER]
 
 
 def test_private_scratch_is_gone_after_the_attempt(
