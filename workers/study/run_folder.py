@@ -1,5 +1,6 @@
 """The files of one run of a study below <home>/runs/<job id>/runs/<run name>/, laid out like a job's."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -62,8 +63,17 @@ class StudyRunFolder:
         except (FileNotFoundError, ValidationError):
             return None
 
+    @property
+    def has_ended_for_good(self) -> bool:
+        """Whether no attempt trains it any more: it has ended, and not for a passing reason."""
+        found = self.read_found()
+        return found is not None and (found.failure is None or not found.failure.reason.is_retryable)
+
     def forget_passing_failure(self) -> None:
         """Before an attempt begins: a run that an earlier one gave up for a passing reason may end better in this."""
-        found = self.read_found()
-        if found is not None and found.failure is not None and found.failure.reason.is_retryable:
+        if self.read_found() is not None and not self.has_ended_for_good:
             self.found.unlink(missing_ok=True)
+
+    def remove_checkpoints(self) -> None:
+        """Of a run that has ended for good: nobody goes on from an end."""
+        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)

@@ -116,6 +116,7 @@ class Conductor:
             elif error is not None:
                 self._fail(planned, error)
         if run in self._found:
+            self._remove_checkpoints(run)
             self._tell(self.sentence())
 
     # --- how it stands
@@ -198,6 +199,13 @@ class Conductor:
                 self._settle(self._found[name])
             elif name in stopped:
                 self._end(run, RunState.STOPPED_EARLY)
+            self._remove_checkpoints(name)
+
+    def _remove_checkpoints(self, name: str) -> None:
+        """A trial that was stopped early is ended with its process, before that comes to do it."""
+        folder = self._ledger.folder(name)
+        if folder.has_ended_for_good:
+            folder.remove_checkpoints()
 
     def _settle(self, found: RunFound) -> None:
         """Take note of what a run's own process has found. Without a value of the metric it has failed."""

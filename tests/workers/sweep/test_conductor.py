@@ -163,6 +163,23 @@ def test_a_trial_that_was_stopped_is_not_judged_again_while_its_group_leaves_off
     assert first.found == (ended,)
 
 
+def test_a_trial_that_was_stopped_early_keeps_no_checkpoint(attempts: Callable[..., Attempts]) -> None:
+    sweep = attempts(**HALVING)
+    first = sweep.begin()
+    good, bad, cut = take(first), take(first), take(first)
+    for order in (good, bad, cut):
+        (order.checkpoints / "step-000000004-0").mkdir(parents=True)
+    assert first.goes_on(good.name, 4, 0.1)
+    assert not first.goes_on(bad.name, 4, 0.9)
+    assert bad.checkpoints.exists(), "a group of processes may be writing there until it has left off"
+    first.ended(bad.name, None)
+    assert not bad.checkpoints.exists()
+    assert not first.goes_on(cut.name, 4, 0.9)
+    sweep.begin()  # after a kill
+    assert not cut.checkpoints.exists()
+    assert good.checkpoints.exists()
+
+
 def test_a_new_trial_is_measured_against_those_of_earlier_attempts(attempts: Callable[..., Attempts]) -> None:
     sweep = attempts(**HALVING)
     first = sweep.begin()
