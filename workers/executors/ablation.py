@@ -21,6 +21,7 @@ from workers.ray_runtime.task_pool import work_off
 from workers.reporting.metrics import study_metrics
 from workers.reporting.study import write_ablation_report
 from workers.spool import FileEvent, NoteEvent
+from workers.study.ending import clear_up, to_be_tried_again
 from workers.study.piece_queue import PieceQueue
 from workers.study.pieces import Piece, StudyPlan, plan_study, stages_for
 from workers.study.progress import StudyProgress
@@ -44,7 +45,7 @@ COMPARISONS: dict[str, Choice] = {
 
 
 def ablation(context: JobContext) -> Succeeded | Failed:
-    """See JobExecutor. It succeeds if one run does; the others' failures are told in its results."""
+    """See JobExecutor. It succeeds if one run does and no other may yet; their failures are told in its results."""
     spec = context.order.spec
     assert isinstance(spec, AblationSpec)
     context.run.artifacts.mkdir(parents=True, exist_ok=True)
@@ -55,6 +56,9 @@ def ablation(context: JobContext) -> Succeeded | Failed:
     if any(_found(piece) is None for piece in plan.runs):
         _train(context, spec, plan)
     results = _results(context, spec, plan)
+    if (failed := to_be_tried_again(context.order, results.runs)) is not None:
+        return failed
+    clear_up(context.run, attempt=context.order.attempt)
     if (failed := _failure_of_all(results)) is not None:
         return failed
     _write_artifacts(context, spec, runs, results)

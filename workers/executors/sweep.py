@@ -28,6 +28,7 @@ from workers.ray_runtime.tune_trial import trainable
 from workers.reporting.metrics import study_metrics
 from workers.reporting.study import write_sweep_report
 from workers.spool import EventSpool, FileEvent, NoteEvent
+from workers.study.ending import clear_up, to_be_tried_again
 from workers.study.piece_queue import TRIES, PieceQueue
 from workers.study.pieces import StudyPlan, run_order, stages_for
 from workers.study.progress import StudyProgress
@@ -45,7 +46,7 @@ RUNGS_FILE = "rungs.json"
 
 
 def sweep(context: JobContext) -> Succeeded | Failed:
-    """See JobExecutor. It succeeds if one trial does; the others' failures are told in its results."""
+    """See JobExecutor. It succeeds if one trial does and no other may yet; their failures are told in its results."""
     spec = context.order.spec
     assert isinstance(spec, SweepSpec)
     keep_text(context.spool, context.run.artifacts / "config.json", spec.resolved_experiment.model_dump_json(indent=2))
@@ -64,6 +65,9 @@ def sweep(context: JobContext) -> Succeeded | Failed:
         shared_found(plan, conductor.runs, num_workers=spec.resources.num_workers),
         wall_seconds=said_in(context.run.path).seconds,
     )
+    if (failed := to_be_tried_again(context.order, results.runs)) is not None:
+        return failed
+    clear_up(context.run, attempt=context.order.attempt)
     return _conclude(context, spec, results)
 
 

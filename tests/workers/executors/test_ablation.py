@@ -1,14 +1,17 @@
+from dataclasses import replace
+
 import pytest
 
 from service.jobs.runs import PlannedRun
 from service.jobs.specs import AblationSpec
 from service.jobs.states import FailureReason
 from service.jobs.study_results import AblationResults, RunFound, RunState, ablation_rows
-from tests.workers.executors.studies import Trainings
+from tests.workers.executors.studies import LOST, Trainings
 from tests.workers.executors.trained import ContextOf
-from workers.attempt_folder import Succeeded
+from workers.attempt_folder import Failed, Succeeded
 from workers.executors import ablation as executor
 from workers.executors.ablation import ablation, compared_runs
+from workers.executors.base import JobContext
 
 BIG_ONLY = {"name": "big-only", "overrides": {"data.proposals.min_side_px": 5000}}
 A_AND_B = [{"name": "a"}, {"name": "b", "overrides": {"objective.tau_0": 0.3}}]
@@ -16,6 +19,12 @@ A_AND_B = [{"name": "a"}, {"name": "b", "overrides": {"objective.tau_0": 0.3}}]
 
 def spec_of(*variants: object) -> AblationSpec:
     return AblationSpec.model_validate({"preset": "tiny", "variants": variants}).resolve()
+
+
+def attempt(context: JobContext, number: int) -> JobContext:
+    folder = context.run.attempt(number)
+    folder.path.mkdir(exist_ok=True)
+    return replace(context, order=context.order.model_copy(update={"attempt": number}), folder=folder)
 
 
 def test_a_stage_that_runs_share_is_trained_with_the_data_of_a_run_that_can_use_them(
@@ -28,6 +37,48 @@ def test_a_stage_that_runs_share_is_trained_with_the_data_of_a_run_that_can_use_
     assert trainings.runs == ["a", "b"]
     runs = AblationResults.model_validate(ended.results).runs
     assert [run.failure and run.failure.reason for run in runs] == [FailureReason.BAD_INPUT, None, None]
+
+
+def test_a_run_that_fails_for_a_passing_reason_is_tried_again_in_another_attempt_and_the_others_are_kept(
+    context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(monkeypatch, executor)
+    context = context_of(spec_of(*A_AND_B))
+    trainings.failing = {"b": LOST}
+    first = ablation(context)
+    assert isinstance(first, Failed)
+    assert first.reason is FailureReason.LOST_WORKER
+    assert first.message == "1 of 2 runs are to be tried again; b: the node is gone"
+    trainings.failing = {}
+    trainings.runs.clear()
+    assert isinstance(ablation(attempt(context, 2)), Succeeded)
+    assert trainings.runs == ["b"]
+
+
+def test_the_last_attempt_ends_with_what_there_is(context_of: ContextOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings = Trainings(monkeypatch, executor)
+    trainings.failing = {"b": LOST}
+    context = context_of(spec_of(*A_AND_B))
+    assert isinstance(ablation(attempt(context, context.order.spec.max_attempts)), Succeeded)
+
+
+def test_a_study_that_has_ended_keeps_no_stages_no_scratch_files_and_checkpoints_where_a_run_has_not_ended(
+    context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings(monkeypatch, executor)
+    trainings.failing = {"b": LOST}
+    context = context_of(spec_of(*A_AND_B))
+    job = context.run.path
+    (job / "stages").mkdir()
+    (job / "runs" / ".shared-apart-0" / "checkpoints").mkdir(parents=True)
+    context.folder.work.mkdir()
+    ablation(context)
+    assert (job / "stages").exists(), "another attempt follows"
+    ablation(attempt(context, 3))
+    left = sorted(
+        str(path.relative_to(job)) for path in job.rglob("*") if path.name in ("stages", "work", "checkpoints")
+    )
+    assert left == ["runs/b/checkpoints"]
 
 
 def study(*failed: str, **fields: object) -> tuple[tuple[PlannedRun, ...], AblationResults]:
