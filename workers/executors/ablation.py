@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from sdcn_core.data.datasets import DataRoots, open_annotated_set
-from sdcn_core.errors import BadInput
+from sdcn_core.errors import SdcnError
 from sdcn_core.evaluation.comparison import Choice, comparison_of
 from sdcn_core.training.judging import PREDICTIONS_FILE
 from service.jobs.ablation_spec import AblationSpec
@@ -222,9 +222,10 @@ def _compare(context: JobContext, runs: Sequence[PlannedRun], results: AblationR
             path = context.run.artifacts / name
             if comparison_of(predictions, annotated, path, count=COMPARED_IMAGES, choose=choice):
                 context.spool.append(FileEvent(name=name, path=path))
-    except BadInput as error:  # a picture is no reason to lose the numbers
-        log.warning("no comparison is drawn: %s", error)
-        context.spool.append(NoteEvent(text=f"no comparison is drawn: {error}"))
+    except Exception as error:  # whatever it is: a picture is no reason to lose the numbers
+        log.warning("no comparison is drawn", exc_info=True)
+        reason = str(error) if isinstance(error, SdcnError) else type(error).__name__
+        context.spool.append(NoteEvent(text=f"no comparison is drawn: {reason}"))
 
 
 def compared_runs(runs: Sequence[PlannedRun], results: AblationResults) -> tuple[PlannedRun, PlannedRun] | None:

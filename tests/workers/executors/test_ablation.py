@@ -1,3 +1,4 @@
+import errno
 from dataclasses import replace
 
 import pytest
@@ -60,6 +61,20 @@ def test_the_last_attempt_ends_with_what_there_is(context_of: ContextOf, monkeyp
     trainings.failing = {"b": LOST}
     context = context_of(spec_of(*A_AND_B))
     assert isinstance(ablation(attempt(context, context.order.spec.max_attempts)), Succeeded)
+
+
+def test_a_picture_that_cannot_be_drawn_costs_no_numbers(
+    context_of: ContextOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    Trainings(monkeypatch, executor)
+    monkeypatch.setattr(executor, "open_annotated_set", lambda *_, **__: None)
+    monkeypatch.setattr(executor, "comparison_of", full_disk)
+    context = context_of(spec_of(*A_AND_B))
+    assert isinstance(ablation(context), Succeeded)
+    assert "no comparison is drawn: OSError" in context.folder.events.read_text()
 
 
 def test_a_study_that_has_ended_keeps_no_stages_no_scratch_files_and_checkpoints_where_a_run_has_not_ended(
