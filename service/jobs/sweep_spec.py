@@ -87,6 +87,7 @@ class SweepSpec(StudySpec):
     metric: MetricName = "eval/mean_ap"
     """by which trials are compared, at their end"""
     goal: Literal["min", "max"] = "max"
+    """of a loss it must be said"""
     early_stopping: Asha | None = None
     judge_on: Literal["val", "test"] = "val"
     """the split on which trials are judged: settings are chosen on validation. Of generated scenes it is chosen here;
@@ -170,6 +171,8 @@ class SweepSpec(StudySpec):
         if isinstance(search, RandomSearch | OptunaSearch):
             self._check_drawn_shares(base, tried)
         _check_reported("metric", self.metric)
+        if self.metric.startswith("loss") and "goal" not in self.model_fields_set:
+            raise refused("goal", f"say whether a small or a large {self.metric} is good: 'min' or 'max'")
         stopping = self.early_stopping
         if stopping is not None:
             metric = stopping.metric or self.metric

@@ -107,7 +107,12 @@ def test_names_of_trials_are_unique_and_safe() -> None:
             "early_stopping.metric",
         ),
         (
-            {"study": "figure-5", "metric": "loss/mil", "early_stopping": {"kind": "asha", "grace_steps": 999}},
+            {
+                "study": "figure-5",
+                "metric": "loss/mil",
+                "goal": "min",
+                "early_stopping": {"kind": "asha", "grace_steps": 999},
+            },
             "early_stopping.grace_steps",
         ),
         (
@@ -122,6 +127,7 @@ def test_names_of_trials_are_unique_and_safe() -> None:
             "early_stopping.metric",
         ),
         ({"study": "figure-5", "metric": "loss/typo"}, "metric"),
+        ({"study": "figure-5", "metric": "loss/mil"}, "goal"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_by_name(fields: dict[str, JsonValue], field: str) -> None:
