@@ -31,8 +31,11 @@ from workers.tracking.experiment_log import NullLog
 pytestmark = pytest.mark.integration
 
 TWO_ROWS = {"preset": "tiny", "study": "oicr-against-sdcn"}
-DISTURBED = {"schedule.loop_steps": 60, "schedule.report_every_steps": 1, "schedule.checkpoint_every_steps": 5}
-"""of runs that are disturbed, so that they are not over before they are"""
+DISTURBED = {"schedule.loop_steps": 240, "schedule.report_every_steps": 1, "schedule.checkpoint_every_steps": 5}
+"""of runs that are disturbed: so long that another is started, trained and judged before they are over, also on a busy
+machine, where one process may start long after the other"""
+ENDLESS = {**DISTURBED, "schedule.loop_steps": 4000}
+"""of runs that nobody waits for"""
 HOT = {
     "schedule.optimizer": "sgd",
     "schedule.learning_rate": 10,
@@ -155,10 +158,12 @@ def test_a_study_whose_child_is_killed_is_ended_by_the_next_attempt(service: Ser
     assert numbers(results_of(undisturbed)) == numbers(results), "sharing and resuming change no number"
     assert results_of(undisturbed).shared == ()
     assert len(results.shared) == 2
+    assert not (service.folder(job).path / "stages").exists(), "nobody needs them any more"
 
 
 def test_a_variant_that_fails_loses_no_other(service: Service) -> None:
     variants = [
+        {"name": "big-only", "overrides": {"data.proposals.min_side_px": 5000}},  # the first user of a shared stage
         {"name": "cold"},
         {"name": "hot", "overrides": {**HOT, "schedule.apart_steps": 20}},
         {"name": "nowhere", "overrides": {"data.source": {"kind": "voc", "path": "not/there"}}},
@@ -172,6 +177,9 @@ def test_a_variant_that_fails_loses_no_other(service: Service) -> None:
     assert nowhere is not None
     assert nowhere.reason is FailureReason.BAD_INPUT
     assert "not/there" in nowhere.message
+    big_only = by_name["big-only"].failure
+    assert big_only is not None
+    assert big_only.reason is FailureReason.BAD_INPUT
     artifacts = {path.name for path in service.folder(job).artifacts.iterdir()}
     assert {"table.json", "table.md", "table.tex", "table.csv"} <= artifacts
 
@@ -188,8 +196,8 @@ def test_a_study_in_which_every_run_fails_has_failed_for_the_first_ones_reason(s
 def test_a_cancelled_study_keeps_what_is_finished_and_leaves_nothing_running(service: Service) -> None:
     variants = [
         {"name": "short", "overrides": {"schedule.loop_steps": 4}},
-        {"name": "long", "overrides": DISTURBED},
-        {"name": "later", "overrides": {**DISTURBED, "objective.tau_0": 0.3}},
+        {"name": "long", "overrides": ENDLESS},
+        {"name": "later", "overrides": {**ENDLESS, "objective.tau_0": 0.3}},
     ]
     job = service.submit(study=None, variants=variants, max_parallel=2)
     canceller = service.when_one_has_ended_and_another_is_midway(
