@@ -32,6 +32,9 @@ class SceneLayout(StrEnum):
     """the class's context surrounds most of its objects, and appears without them too"""
 
 
+SceneSplit = Literal["train", "val", "trainval", "test"]
+
+
 class ScenesSource(FrozenConfig):
     """The generated benchmark: six classes of objects with a telling part, boxes and masks known."""
 
@@ -46,8 +49,10 @@ class ScenesSource(FrozenConfig):
     image_size_px: int = Field(default=96, ge=48, le=512)
     """side of the square images"""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    train_split: Literal["train", "trainval"] = "train"
-    test_split: Literal["val", "test"] = "test"
+    train_split: SceneSplit = "train"
+    """a training learns from `train` or `trainval`"""
+    test_split: SceneSplit = "test"
+    """a training is judged on `val` or `test`, a job of kind evaluate on any"""
 
 
 class VocSource(FrozenConfig):

@@ -1,11 +1,11 @@
 """One run, whole: what REST accepts, the queue stores, the trainer reads and MLflow shows."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from sdcn_core.config.base import FrozenConfig
-from sdcn_core.config.data import DataConfig
+from sdcn_core.config.data import DataConfig, ScenesSource
 from sdcn_core.config.evaluation import EvaluationConfig
 from sdcn_core.config.model import ModelConfig
 from sdcn_core.config.objective import ObjectiveConfig
@@ -21,6 +21,24 @@ class ExperimentConfig(FrozenConfig):
     objective: ObjectiveConfig = ObjectiveConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    is_to_train: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _judged_on_other_images_than_it_learns_from(self) -> Self:
+        source = self.data.source
+        if self.is_to_train and isinstance(source, ScenesSource):
+            if source.train_split not in ("train", "trainval"):
+                raise ValueError(
+                    f"data.source.train_split is {source.train_split!r}, by which trainings are judged: set it to train"
+                    " or trainval"
+                )
+            if source.test_split not in ("val", "test"):
+                raise ValueError(
+                    f"data.source.test_split is {source.test_split!r}, from which trainings learn: set it to val or"
+                    " test; a job of kind evaluate judges a trained model on any split"
+                )
+        return self
 
     @model_validator(mode="after")
     def _detections_that_instruct_need_refinements(self) -> Self:
@@ -49,3 +67,9 @@ class ExperimentConfig(FrozenConfig):
                     f" set schedule.{network}.image_size_px, for example to 96"
                 )
         return self
+
+
+class JudgedExperiment(ExperimentConfig):
+    """A trained model's experiment with the data that it is judged on, which may be those that it has learnt from."""
+
+    is_to_train: ClassVar[bool] = False

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, ValidationError
 
 from sdcn_core.config.data import DataSource, RelativePath
-from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.config.experiment import ExperimentConfig, JudgedExperiment
 from service.jobs.base_spec import BaseSpec, overridden, refused
 
 ModelId = Annotated[
@@ -73,7 +73,8 @@ class EvaluateSpec(_ModelSpec):
                 raise refused(
                     field, f"{split!r} is no such split of {source.kind}: {error.errors()[0]['msg']}"
                 ) from None
-        experiment = trained.model_copy(update={"data": trained.data.model_copy(update={"source": source})})
+        data = trained.data.model_copy(update={"source": source})
+        experiment = JudgedExperiment(**(dict(trained) | {"data": data}))
         return overridden(experiment, self.overrides, under="overrides", otherwise="experiment")
 
 

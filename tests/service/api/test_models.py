@@ -233,7 +233,7 @@ def test_a_job_on_a_model_that_is_none_is_refused_with_those_there_are(
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"ap_split": "trainval"}, "ap_split"),
+        ({"ap_split": "none-such"}, "ap_split"),
         ({"source": {"kind": "scenes"}, "corloc_split": "x"}, "corloc_split"),
         ({"overrides": {"evaluation.nms_iou": 7}}, "overrides.evaluation.nms_iou"),
         ({"overrides": {"schedule.loop_steps": 7}}, "overrides.schedule.loop_steps"),

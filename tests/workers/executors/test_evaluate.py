@@ -78,10 +78,27 @@ def test_other_splits_and_settings_are_judged_when_asked_for() -> None:
     assert (source.test_split, source.train_split, judged.evaluation.nms_iou) == ("val", "trainval", 0.5)
 
 
+@pytest.mark.parametrize("corloc_split", [None, "train", "val", "trainval", "test"])
+@pytest.mark.parametrize("ap_split", [None, "train", "val", "trainval", "test"])
+def test_each_split_may_be_judged_in_either_role(ap_split: str | None, corloc_split: str | None) -> None:
+    asked = spec(ap_split=ap_split, corloc_split=corloc_split, overrides={"evaluation.flip": False})
+    source = judged_experiment(asked, trained_experiment()).data.source
+    assert (source.test_split, source.train_split) == (ap_split or "test", corloc_split or "train")
+
+
+def test_ap_is_counted_on_what_the_model_has_learnt_from_when_asked_for(context_of: ContextOf) -> None:
+    context = context_of(asked := spec(ap_split="train"))
+    prepare_judged_data(context, judged_experiment(asked, trained_experiment()).data, SCENE_CLASSES)
+    results = judge_model(task(context))
+    assert isinstance(results, EvaluateResults)
+    assert (results.ap_split, results.corloc_split) == ("train", "train")
+    assert (results.judgement.num_test_images, results.judgement.num_train_images) == (6, 6)
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"ap_split": "trainval"}, "ap_split: 'trainval' is no such split of scenes"),
+        ({"ap_split": "none-such"}, "ap_split: 'none-such' is no such split of scenes"),
         ({"corloc_split": "none-such"}, "corloc_split"),
         ({"overrides": {"evaluation.nms_iou": 2}}, "overrides.evaluation.nms_iou"),
     ],
