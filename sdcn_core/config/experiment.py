@@ -38,6 +38,11 @@ class ExperimentConfig(FrozenConfig):
                     f"data.source.test_split is {source.test_split!r}, from which trainings learn: set it to val or"
                     " test; a job of kind evaluate judges a trained model on any split"
                 )
+            if (source.train_split, source.test_split) == ("trainval", "val"):
+                raise ValueError(
+                    "data.source.train_split is 'trainval', which holds the images of 'val', by which this training"
+                    " would be judged: set it to train, or judge on test"
+                )
         return self
 
     @model_validator(mode="after")

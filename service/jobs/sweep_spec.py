@@ -152,7 +152,8 @@ class SweepSpec(StudySpec):
     def _base(self) -> ExperimentConfig:
         base = self.fold().with_overrides(self.study_base())
         if isinstance(base.data.source, ScenesSource) and "data.source.test_split" not in self.overrides:
-            base = base.with_overrides({"data.source.test_split": self.judge_on})
+            judged: Overrides = {"data.source.test_split": self.judge_on}
+            base = overridden(base, judged, under="judge_on", otherwise="experiment")
         return base
 
     def _check_search(self, base: ExperimentConfig, space: Mapping[str, Domain], search: Search) -> None:

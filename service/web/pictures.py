@@ -7,11 +7,24 @@ from service.web.files import File
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 
+WIDE = ("comparison.jpg", "largest_gains.jpg", "largest_losses.jpg")
+"""four columns of images, which want the page's width"""
+
 _KNOWN = {
     "comparison.jpg": (
         "Without and with collaboration",
         "Test images in rows: objects as annotated, detections of the base variant, detections and segmentation of the"
         " last variant. The numbers are in the table.",
+    ),
+    "largest_gains.jpg": (
+        "Largest gains",
+        "Test images on which the last variant gains most over the base variant, in rows: objects as annotated,"
+        " detections of both, segmentation.",
+    ),
+    "largest_losses.jpg": (
+        "Largest losses",
+        "Test images on which the last variant loses most against the base variant, in rows: objects as annotated,"
+        " detections of both, segmentation.",
     ),
     "detections.png": (
         "Detections",
@@ -70,7 +83,7 @@ def pictures(files: Iterable[File]) -> tuple[Picture, ...]:
 def _shown(file: File) -> Picture:
     plain = file.name.rpartition(".")[0].replace("_", " ")
     caption, alt = _KNOWN.get(file.name, (plain, f"Picture {file.name}, which the job left."))
-    return Picture(file, caption, alt, wide=file.name == "comparison.jpg")
+    return Picture(file, caption, alt, wide=file.name in WIDE)
 
 
 def _place(name: str) -> int:

@@ -96,6 +96,8 @@ def test_files_are_listed_by_their_size_without_being_read(
     [
         "bars.png",
         "comparison.jpg",
+        "largest_gains.jpg",
+        "largest_losses.jpg",
         "curves.png",
         "detections.png",
         "error_modes.png",

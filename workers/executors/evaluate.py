@@ -8,6 +8,7 @@ import torch
 
 from sdcn_core.config.data import DataConfig
 from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.data.class_masks import check_masks
 from sdcn_core.data.datasets import DataRoots, open_annotated_set, prepare_source
 from sdcn_core.data.image_set import AnnotatedSet
 from sdcn_core.data.proposals import compute_proposals
@@ -32,8 +33,8 @@ from workers.spool import FileEvent, MetricsEvent, NoteEvent, ProgressEvent
 from workers.training.events import keep_files
 from workers.training.result_files import keep_text
 
-NUM_PARTS = 3
-"""of stage `data`: the data set, the proposals of either split"""
+NUM_PARTS = 4
+"""of stage `data`: the data set, the masks of the test split, the proposals of either split"""
 
 
 def evaluate(context: JobContext) -> Succeeded:
@@ -111,6 +112,7 @@ def prepare_judged_data(context: JobContext, data: DataConfig, classes: tuple[st
             f"split {test.image_set.name!r} has no object that counts, so nothing could be judged: name another as"
             " ap_split"
         )
+    check_masks(test, progress=report.part(f"reading the masks of split {test.image_set.name}"))
     processes = len(os.sched_getaffinity(0))
     for judged in (test, train):
         progress = report.part(f"computing proposals of split {judged.image_set.name}")

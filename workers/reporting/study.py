@@ -32,7 +32,7 @@ def write_ablation_report(
     name, in the job's artifacts: bars.png, error_modes.png, precision_recall.png (those for which there are numbers)
     and report.html.
 
-    Call it last: it shows the job's comparison.jpg where that is there.
+    Call it last: it shows the job's pages of comparison where they are there.
 
     Args:
         results: what was found.
@@ -88,6 +88,16 @@ def write_ablation_report(
                 artifacts / "comparison.jpg",
                 alt="the same test images with the detections of two rows side by side",
                 caption=f"{base_title} and {last_title} on the same test images.",
+            ),
+            "gains": picture(
+                artifacts / "largest_gains.jpg",
+                alt="the test images on which the last row gains most",
+                caption=f"Where {last_title} gains most over {base_title}.",
+            ),
+            "losses": picture(
+                artifacts / "largest_losses.jpg",
+                alt="the test images on which the last row loses most",
+                caption=f"Where {last_title} loses most against {base_title}.",
             ),
             "error_modes": picture(error_modes, alt=ERROR_MODES_ALT, caption=ERROR_MODES_CAPTION),
             "precision_recall": picture(

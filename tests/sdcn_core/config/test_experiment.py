@@ -20,6 +20,11 @@ def test_a_training_is_not_judged_on_scenes_that_it_could_learn_from(field: str,
         tiny().with_overrides({f"data.source.{field}": split})
 
 
+def test_a_training_on_trainval_is_not_judged_on_its_part_val() -> None:
+    with pytest.raises(ValidationError, match="holds the images of 'val'"):
+        tiny().with_overrides({"data.source.train_split": "trainval", "data.source.test_split": "val"})
+
+
 def test_what_only_judges_takes_any_split_in_any_role_and_is_otherwise_the_same_experiment() -> None:
     both: dict[str, JsonValue] = {"data.source.test_split": "train", "data.source.train_split": "train"}
     judged = JudgedExperiment(**dict(tiny())).with_overrides(both)

@@ -128,6 +128,7 @@ def test_names_of_trials_are_unique_and_safe() -> None:
         ),
         ({"study": "figure-5", "metric": "loss/typo"}, "metric"),
         ({"study": "figure-5", "metric": "loss/mil"}, "goal"),
+        ({"study": "figure-5", "overrides": {"data.source.train_split": "trainval"}}, "experiment"),
     ],
 )
 def test_what_cannot_be_searched_is_refused_by_name(fields: dict[str, JsonValue], field: str) -> None:
