@@ -31,7 +31,7 @@ down: $(STAMP) ## stop a service that was started elsewhere
 	@$(BIN)/sdcn down
 
 test: lint ## everything that must hold: linters, types, layers, tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: test ## the same by another name, before a commit
 
