@@ -72,6 +72,7 @@ class Contender:
     def classifier_shared(self, batch: Batch) -> None:
         """Both players' use of f_C as the trainer does it: one forward, two readings of its graph."""
         maps = present_maps(self._map_logits(batch), batch.image_labels)
+        assert self.players.classifier is not None
         adversarial, own = adversarial_losses(self.players.classifier, batch, maps, self.objective)
         torch.autograd.grad(adversarial, maps.leaf, retain_graph=True)
         own.backward()
@@ -79,6 +80,7 @@ class Contender:
     def classifier_twice(self, batch: Batch) -> None:
         """The same as Algorithm 1 prints it: a forward for the generator, f_C fixed, and a forward for f_C."""
         classifier = self.players.classifier
+        assert classifier is not None
         maps = present_maps(self._map_logits(batch), batch.image_labels)
         segmentation = self.objective.segmentation
         classifier.requires_grad_(False)
@@ -115,6 +117,8 @@ def random_batch(images: int, side: int, proposals: int) -> Batch:
 def parts(sdcn: Contender) -> dict[str, Callable[[Batch], None]]:
     """SDCN's step in pieces; they overlap in nothing, and what is left is bookkeeping."""
     networks = sdcn.networks
+    segmenter = networks.sdcn.segmentation
+    assert segmenter is not None
 
     def extractor(batch: Batch) -> None:
         networks.sdcn.backbone(batch.images)[-1].sum().backward()
@@ -128,7 +132,7 @@ def parts(sdcn: Contender) -> dict[str, Callable[[Batch], None]]:
     def segmentation(batch: Batch) -> None:
         with torch.no_grad():
             features = networks.sdcn.backbone(batch.images)
-        networks.sdcn.segmentation(tuple(f.requires_grad_() for f in features)).sum().backward()
+        segmenter(tuple(f.requires_grad_() for f in features)).sum().backward()
 
     def losses(batch: Batch) -> None:
         with torch.no_grad():

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.jobs.study_results import RunState
+from service.run_files.checkpoints import PREFIX, step_of
 from tests.integration.sweep_attempts import SweepAttempts, training_steps
 from workers.attempt_folder import AttemptFolder
-from workers.training.checkpoints import PREFIX, step_of
 
 MOST_REPORTS = 60
 """of training before a kill; a trial that comes to its end makes about eighty"""

@@ -151,7 +151,8 @@ def main() -> None:
                 page = browser.new_page(viewport={"width": width, "height": height})
                 page.set_default_timeout(TIMEOUT_MS)
                 show(page, runs)
-                page.screenshot(path=arguments.folder / f"mlflow-{name}.png")
+                kind = "jpg" if show is artifact else "png"  # photographs
+                page.screenshot(path=arguments.folder / f"mlflow-{name}.{kind}")
                 page.close()
 
 
