@@ -46,8 +46,9 @@ class Runs:
         return str(found.raise_for_status().json()["experiment"]["experiment_id"])
 
     def study(self, name: str) -> str:
-        """The run of the newest study of this name."""
-        return next(run for run, title in self.names.items() if title.startswith(name) and run not in self.parents)
+        """The run of the study of this name that has most trainings."""
+        studies = [run for run, title in self.names.items() if title.startswith(name) and run not in self.parents]
+        return max(studies, key=lambda run: len(self.children(run)))
 
     def children(self, study: str) -> list[str]:
         return [run for run, parent in self.parents.items() if parent == study]
