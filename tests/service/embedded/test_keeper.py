@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -150,14 +151,24 @@ def test_a_component_that_never_answers_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_sweep_finds_an_orphan_that_has_lost_its_mark_by_its_session() -> None:
-    bare = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], env={})"
+    sleep = "import time; time.sleep(600)"
+    bare = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {sleep!r}], env={{}})"
     code = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {bare!r}]); time.sleep(600)"
     with subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, MARK: "orphan"}, start_new_session=True
     ) as leader:
-        assert eventually(lambda: len(members(leader.pid)) == 2)  # the leader and the orphan; the one between has ended
-        assert sweep("orphan") >= 2  # three when the one between had not ended yet
+        assert eventually(lambda: commands(leader.pid) == {code, sleep})  # the one between them has ended
+        assert sweep("orphan") == 2
         assert members(leader.pid) == []
+
+
+def commands(session: int) -> set[str]:
+    """The programs that members of the session were given."""
+    found = set()
+    for process in members(session):
+        with suppress(psutil.Error):
+            found.update(process.cmdline()[-1:])
+    return found
 
 
 def members(session: int) -> list[psutil.Process]:
