@@ -38,6 +38,17 @@ CURVES_FILE = "precision_recall.json"
 ERROR_MODES_FILE = "error_modes.json"
 PREDICTIONS_FILE = "predictions.npz"
 
+JUDGED_MEANS = (
+    "mean_ap",
+    "mean_corloc",
+    "mean_iou",
+    "pixel_recall",
+    "pixel_precision",
+    "heatmap_recall",
+    "heatmap_precision",
+)
+"""of a judgement, what becomes a metric whatever the number of classes"""
+
 Scores = dict[int, NDArray[np.float32]]
 
 
@@ -228,6 +239,22 @@ def results_by_class(report: EvaluationReport) -> dict[str, Any]:
         "heatmap_precision_micro": heatmap and heatmap.precision_micro,
         "num_masks": report.num_masks,
     }
+
+
+def judged_metrics(judgement: Mapping[str, Any]) -> dict[str, float]:
+    """A judgement, as `results_by_class` gives it, under the names of metrics: means, AP and CorLoc of each class."""
+    return judged_means(judgement) | {
+        f"eval/{measure}/{name}": value
+        for measure in ("ap", "corloc")
+        for name, value in judgement[measure].items()
+        if value is not None
+    }
+
+
+def judged_means(judgement: Mapping[str, Any]) -> dict[str, float]:
+    """Of `judged_metrics` the means alone; those that are not known are left out."""
+    means = {f"eval/{name}": judgement.get(name) for name in JUDGED_MEANS}  # a checkpoint of old lacks newer ones
+    return {name: value for name, value in means.items() if value is not None}
 
 
 def _write_json(content: dict[str, Any], path: Path) -> None:

@@ -28,7 +28,7 @@ from sdcn_core.structures.sample import Batch
 from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
 from sdcn_core.training.inputs import RunInputs
 from sdcn_core.training.interval import Interval
-from sdcn_core.training.judging import Judge, Verdict, results_by_class
+from sdcn_core.training.judging import Judge, Verdict, judged_means, judged_metrics, results_by_class
 from sdcn_core.training.networks import Networks
 from sdcn_core.training.optimizers import (
     build_optimizer,
@@ -51,17 +51,6 @@ from sdcn_core.training.steps import Players, StepKey, alternation_step, label_s
 log = logging.getLogger(__name__)
 
 MODEL_FILE = "model.pt"
-
-JUDGED_MEANS = (
-    "mean_ap",
-    "mean_corloc",
-    "mean_iou",
-    "pixel_recall",
-    "pixel_precision",
-    "heatmap_recall",
-    "heatmap_precision",
-)
-"""of a judgement, what becomes a metric whatever the number of classes"""
 
 
 @dataclass(frozen=True)
@@ -381,7 +370,7 @@ class _Run:
         verdict = self._judge_whole("untrained")
         self.untrained = results_by_class(verdict.report)
         progress = self.fractions.at("untrained", Stage.EVALUATE, self.judge.num_images, self.judge.num_images)
-        self.hooks.report(TrainingReport(progress, 0, _means(self.untrained)), None)
+        self.hooks.report(TrainingReport(progress, 0, judged_means(self.untrained)), None)
 
     def _judge_midway(self, progress: Progress) -> None:
         verdict = self.judge.trained(self.networks.sdcn, corloc=False, pixels=False, tick=lambda _: False)
@@ -434,9 +423,9 @@ class _Run:
         if self.ranks.is_first:
             files = self.judge.keep(verdict, self.work_dir)
             files[MODEL_FILE] = self._save_model()
-        metrics = _means(trained) | _per_class(trained)
+        metrics = judged_metrics(trained)
         if chance is not None:
-            metrics |= {f"chance/{name.removeprefix('eval/')}": value for name, value in _means(chance).items()}
+            metrics |= {f"chance/{name.removeprefix('eval/')}": value for name, value in judged_means(chance).items()}
         total = self.judge.num_images
         progress = self.fractions.at("trained", Stage.EVALUATE, total, total)
         self.hooks.report(TrainingReport(progress, self.global_step, metrics, files), None)
@@ -461,17 +450,3 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
         proposals=tuple(boxes.to(device, non_blocking=True) for boxes in batch.proposals),
         image_labels=batch.image_labels.to(device, non_blocking=True),
     )
-
-
-def _means(judgement: Mapping[str, Any]) -> dict[str, float]:
-    means = {f"eval/{name}": judgement.get(name) for name in JUDGED_MEANS}  # a checkpoint of old lacks newer ones
-    return {name: value for name, value in means.items() if value is not None}
-
-
-def _per_class(judgement: Mapping[str, Any]) -> dict[str, float]:
-    return {
-        f"eval/{measure}/{name}": value
-        for measure in ("ap", "corloc")
-        for name, value in judgement[measure].items()
-        if value is not None
-    }

@@ -15,8 +15,10 @@ from mlflow.tracking import MlflowClient
 from service.client.client import SdcnClient
 from service.embedded.keeper import EmbeddedService
 from service.jobs.answers import JobRead
-from service.jobs.specs import AblationSpec, JobSpec, Resources, TrainSpec
+from service.jobs.specs import AblationSpec, EvaluateSpec, JobSpec, Resources, TrainSpec
 from service.jobs.states import FailureReason, JobState
+from service.jobs.study_results import EvaluateResults
+from service.run_files.checkpoints import kept_checkpoints
 from tests.sdcn_core.data.voc_folders import an_object, write_voc
 from tests.shared_material import shared_folder
 
@@ -103,7 +105,9 @@ def test_two_workers_train_one_job(client: SdcnClient) -> None:
     assert client.results(job.id).trained.num_test_images == 8
 
 
-def test_a_running_job_is_cancelled_with_its_checkpoint_kept(client: SdcnClient, service: EmbeddedService) -> None:
+def test_a_running_job_is_cancelled_with_its_checkpoint_kept_which_can_be_judged(
+    client: SdcnClient, service: EmbeddedService
+) -> None:
     overrides = {"schedule.loop_steps": 5000, "schedule.decay_at_steps": [4000], "evaluation.baselines": False}
     job = client.submit(TrainSpec(preset="tiny", overrides=overrides))  # type: ignore[arg-type]
     for seen in client.watch(job.id, interval_s=0.2):
@@ -111,7 +115,12 @@ def test_a_running_job_is_cancelled_with_its_checkpoint_kept(client: SdcnClient,
             client.cancel(job.id)
         last = seen
     assert last.state is JobState.CANCELLED
-    assert list((service.home / "runs" / job.id).rglob("checkpoint.pt"))
+    kept = kept_checkpoints(service.home / "runs" / job.id)
+    judged = ended(client, EvaluateSpec(model=job.id, checkpoint="newest", ap_split="train"))
+    assert judged.state is JobState.SUCCEEDED, judged.failure
+    found = client.results(judged.id)
+    assert isinstance(found, EvaluateResults)
+    assert (found.checkpoint, found.ap_split) == (max(kept), "train")
 
 
 @pytest.mark.parametrize(

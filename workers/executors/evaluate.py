@@ -15,11 +15,11 @@ from sdcn_core.data.proposals import compute_proposals
 from sdcn_core.errors import BadInput, DatasetError
 from sdcn_core.models.saved import SavedModel, load_model
 from sdcn_core.training.inputs import RunInputs, ignore_progress
-from sdcn_core.training.judging import Judge, results_by_class
+from sdcn_core.training.judging import Judge, judged_metrics, results_by_class
 from sdcn_core.training.plan import DATA_SHARE
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.ranks import Ranks
-from sdcn_core.training.trainer import JUDGED_MEANS, MODEL_FILE
+from sdcn_core.training.trainer import MODEL_FILE
 from service.errors import InvalidSpec
 from service.jobs.inference_specs import EvaluateSpec
 from service.jobs.results import Judgement
@@ -152,14 +152,14 @@ def _judge(
     work.mkdir(parents=True, exist_ok=True)
     for name, path in keep_files(judge.keep(verdict, work), context.run.artifacts).items():
         context.spool.append(FileEvent(name=name, path=path))
-    judgement = Judgement.model_validate(results_by_class(verdict.report))
-    context.spool.append(MetricsEvent(global_step=0, values=_metrics(judgement)))
+    judged = results_by_class(verdict.report)
+    context.spool.append(MetricsEvent(global_step=0, values=judged_metrics(judged)))
     return EvaluateResults(
         model=spec.model,
         classes=inputs.classes,
         ap_split=inputs.test.image_set.name,
         corloc_split=inputs.judged_train.image_set.name,
-        judgement=judgement,
+        judgement=Judgement.model_validate(judged),
     )
 
 
@@ -184,15 +184,6 @@ def _inputs(data: DataConfig, roots: DataRoots) -> RunInputs:
 def _judged_sets(data: DataConfig, roots: DataRoots) -> tuple[AnnotatedSet, AnnotatedSet]:
     """The split for AP and the one for CorLoc."""
     return open_annotated_set(data.source, roots, role="test"), open_annotated_set(data.source, roots, role="train")
-
-
-def _metrics(judgement: Judgement) -> dict[str, float]:
-    """Under the names that a training's have."""
-    means = {name: getattr(judgement, name) for name in JUDGED_MEANS}
-    by_class = {"ap": judgement.ap, "corloc": judgement.corloc}
-    values = {f"eval/{name}": value for name, value in means.items()}
-    values |= {f"eval/{measure}/{name}": v for measure, found in by_class.items() for name, v in found.items()}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _roots(order: AttemptOrder) -> DataRoots:

@@ -40,7 +40,6 @@ def write_ablation_report(
         spec: resolved.
         run_path: <home>/runs/<job id>; the artifacts of its runs are read.
     """
-    results = _with_a_title_a_row(results)
     artifacts = artifacts_of(run_path)
     bars, error_modes = artifacts / "bars.png", artifacts / "error_modes.png"
     precision_recall = artifacts / "precision_recall.png"
@@ -175,16 +174,6 @@ def _links(run_path: Path, name: str) -> list[tuple[str, str]]:
 
 def _run_artifacts(run_path: Path, name: str) -> Path:
     return run_path / "runs" / name / "artifacts"
-
-
-def _with_a_title_a_row(results: AblationResults) -> AblationResults:
-    """The results with titles by which rows can be told apart, and drawn under: several variants may share one."""
-    titles = [row.title for row in results.rows]
-    told = [row.title if titles.count(row.title) == 1 else f"{row.title} ({row.variant})" for row in results.rows]
-    if len(set(told)) < len(told):
-        told = [row.variant for row in results.rows]
-    rows = [row.model_copy(update={"title": title}) for row, title in zip(results.rows, told, strict=True)]
-    return results.model_copy(update={"rows": tuple(rows)})
 
 
 def _runs_of_one_seed(results: AblationResults) -> dict[str, RunFound]:

@@ -54,7 +54,7 @@ def run_study_run(order: RunOrder, *, on_report: OnReport | None = None) -> RunF
                 if found.failure is not None and found.failure.reason.is_retryable:
                     return found
                 folder.write_found(found)
-            shutil.rmtree(order.checkpoints, ignore_errors=True)  # nobody goes on from an end
+            folder.remove_checkpoints()
             return settled or found
     except FolderHeld as error:
         return ended(order, RunState.FAILED, failure=run_failure(error))

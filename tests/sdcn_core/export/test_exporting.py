@@ -107,7 +107,7 @@ def test_the_program_needs_the_operator_and_no_network_of_ours(exported: Exporte
         "assert scores.shape == (1, 4);"
         "assert 'sdcn_core.models.sdcn' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
 def test_the_card_and_both_files_say_what_the_model_is(exported: Exporter) -> None:
@@ -168,7 +168,7 @@ def test_the_package_imports_without_onnx() -> None:
         "import sys; sys.modules.update(dict.fromkeys(('onnx', 'onnxscript', 'onnxruntime')));"
         "import sdcn_core.export.exporting"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
 def test_a_file_that_scores_differently_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,28 +205,6 @@ def test_rows_without_a_run_of_the_shown_seed_are_named(
     assert "of the runs with seed 0; without the loop closed (SDCN)." in Page(written["report.html"]).text
 
 
-@pytest.mark.parametrize(
-    ("titles", "told"),
-    [
-        (("same", "same", "other", "sdcn"), ["same (oicr)", "same (apart)", "other", "sdcn"]),
-        (("same", "same", "other", "same (oicr)"), ["oicr", "apart", "seg-to-det", "sdcn"]),
-    ],
-)
-def test_variants_of_one_title_are_told_apart(
-    tmp_path: Path, drawn_models: list[dict[str, PrecisionRecall]], titles: tuple[str, ...], told: list[str]
-) -> None:
-    spec = ablation_spec(seeds=[0])
-    results = ablation_results(spec)
-    variants = [row.variant for row in results.rows]
-    rows = ablation_rows(dict(zip(variants, titles, strict=True)), results.base_variant, results.runs)
-    results = results.model_copy(update={"rows": rows})
-    write_curves(tmp_path, results)
-    written = write_ablation_report(results, job_id="3f2a", spec=spec, run_path=tmp_path)
-    assert list(drawn_models[0]) == told
-    text = Page(written["report.html"]).text
-    assert all(title in text for title in told)
-
-
 def test_an_ablation_with_one_seed_speaks_of_no_deviation(tmp_path: Path) -> None:
     spec = ablation_spec(seeds=[0])
     written = write_ablation_report(ablation_results(spec), job_id="3f2a", spec=spec, run_path=tmp_path)
