@@ -8,13 +8,13 @@ ranks, means the same.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
 from sdcn_core.collaboration.detection_heatmap import background_heatmap, detection_heatmap
 from sdcn_core.collaboration.segmentation_prior import apply_segmentation_prior, binarize_maps, segmentation_prior
+from sdcn_core.config.loss_names import LossName
 from sdcn_core.config.objective import ObjectiveConfig
 from sdcn_core.losses.adversarial import classifier_loss, mask_adversarial_loss
 from sdcn_core.losses.mil import mil_loss
@@ -24,19 +24,6 @@ from sdcn_core.losses.refinement import refinement_loss
 from sdcn_core.structures.outputs import DetectionOutput
 from sdcn_core.targets.instances import mine_instances
 from sdcn_core.targets.pixels import mine_pixels
-
-
-class LossName(StrEnum):
-    """The terms of the objective; logged unscaled as loss/<name> and weighted as loss_scaled/<name>."""
-
-    MIL = "mil"
-    REF = "ref"
-    ADV = "adv"
-    CLS = "cls"
-    SEG = "seg"
-    CLASSIFIER = "classifier"
-    """f^C's own loss, eq. (15); its player's whole objective"""
-
 
 Losses = dict[LossName, Tensor]
 

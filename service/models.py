@@ -150,7 +150,7 @@ class ModelCatalogue:
             job = self._queue.get(job_id)
             files = job_files(self._runs, job_id, run if slash else None)
             asked = (read_record(files) or {}) if slash else job.spec
-            if (job.kind in STUDIES) is bool(slash) and (slash or job.kind == "train"):
+            if job.kind in (STUDIES if slash else ("train",)):
                 return files, ExperimentConfig.model_validate(asked.get("experiment"))
         except (JobNotFound, RunNotFound, ValidationError):
             pass

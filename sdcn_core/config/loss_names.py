@@ -1,4 +1,19 @@
-"""The losses that training reports, for those who may not import what computes them."""
+"""The losses that training reports: their names, for those who may not import what computes them."""
 
-LOSS_NAMES = ("backbone_labels", "classifier_labels", "mil", "ref", "adv", "cls", "seg", "classifier")
-"""Logged as loss/<name>. Those of the label stages first; then the terms of the objective, also logged weighted."""
+from enum import StrEnum
+
+
+class LossName(StrEnum):
+    """The terms of the objective; logged unscaled as loss/<name> and weighted as loss_scaled/<name>."""
+
+    MIL = "mil"
+    REF = "ref"
+    ADV = "adv"
+    CLS = "cls"
+    SEG = "seg"
+    CLASSIFIER = "classifier"
+    """f^C's own loss, eq. (15); its player's whole objective"""
+
+
+LOSS_NAMES = ("backbone_labels", "classifier_labels", *(name.value for name in LossName))
+"""All that are logged as loss/<name>, those of the label stages first."""

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from sdcn_core.objective import Losses, LossName
+from sdcn_core.config.loss_names import LossName
+from sdcn_core.objective import Losses
 
 
 def gradient_norm(loss: Tensor, parameters: Iterable[nn.Parameter]) -> Tensor:

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sdcn_core.objective import Losses, LossName, SDCNObjective, mean_losses
+from sdcn_core.config.loss_names import LossName
+from sdcn_core.objective import Losses, SDCNObjective, mean_losses
 from sdcn_core.structures.boxes import boxes_to_cells
 from sdcn_core.structures.labels import present_classes
 from sdcn_core.structures.outputs import SDCNOutput

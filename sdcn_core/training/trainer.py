@@ -19,11 +19,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.config.loss_names import LossName
 from sdcn_core.config.schedule import LabelTrainingConfig
 from sdcn_core.data.datasets import DataRoots
 from sdcn_core.errors import TrainingDiverged
 from sdcn_core.models.saved import save_model
-from sdcn_core.objective import LossName, SDCNObjective
+from sdcn_core.objective import SDCNObjective
 from sdcn_core.structures.sample import Batch
 from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
 from sdcn_core.training.inputs import RunInputs

@@ -13,8 +13,6 @@ from service.jobs.study_results import (
     AblationResults,
     EvaluateResults,
     PredictResults,
-    RunFound,
-    RunState,
     Spread,
     SweepResults,
 )
@@ -64,7 +62,7 @@ def ablation_table(results: AblationResults) -> Table:
 def sweep_view(results: SweepResults) -> RenderableType:
     """The best trials, and the curve of each field where there are curves."""
     share = results.metric.startswith("eval/")
-    best_first = sorted(results.runs, key=lambda run: _rank(run, results.goal))
+    best_first = results.best_first()
     table = Table(title=f"{results.metric}{', in percent' if share else ''}, best first", title_justify="left")
     for column in ("run", "state"):
         table.add_column(column)
@@ -131,10 +129,3 @@ def _value(value: float | None, *, share: bool) -> str:
     if value is None:
         return "–"
     return percent(value) if share else f"{value:.4g}"
-
-
-def _rank(run: RunFound, goal: str) -> tuple[int, bool, float]:
-    """As in the sweep's report: a value at an early stop is no rival to one at the end."""
-    ended = (RunState.SUCCEEDED, RunState.STOPPED_EARLY, RunState.FAILED).index(run.state)
-    value = run.value or 0.0
-    return ended, run.value is None, -value if goal == "max" else value

@@ -174,6 +174,18 @@ class SweepResults(StudyFound):
     curves: dict[str, tuple[CurvePoint, ...]] = {}
     """of grid and one-at-a-time searches: field -> the metric at each of its values, averaged over the others"""
 
+    def best_first(self) -> tuple[RunFound, ...]:
+        """The runs in the order of a ranking: those that came to their end by their values, behind them those that were
+        stopped early, whose values are of an earlier step and no rivals, and last those that failed.
+        """
+        sign = -1.0 if self.goal == "max" else 1.0
+        ends = (RunState.SUCCEEDED, RunState.STOPPED_EARLY, RunState.FAILED)
+
+        def place(run: RunFound) -> tuple[int, bool, float, str]:
+            return ends.index(run.state), run.value is None, sign * (run.value or 0.0), run.name
+
+        return tuple(sorted(self.runs, key=place))
+
 
 class EvaluateResults(_Found):
     """A trained model judged on a data set."""

@@ -147,7 +147,7 @@ def _difference(row: Row, measure: str) -> Cell:
 def sweep_tables(results: SweepResults, job_id: str) -> tuple[Table, ...]:
     """Every trial, best first; the fields that were searched are columns."""
     fields = list(dict.fromkeys(path for run in results.runs for path in run.overrides))
-    ranked = _ranked(results)
+    ranked = results.best_first()
     rows = [
         TableRow(
             run.name,
@@ -177,17 +177,6 @@ def sweep_tables(results: SweepResults, job_id: str) -> tuple[Table, ...]:
     if results.best is not None and results.best != ranked[0].name:  # of several seeds one may have been lucky
         note += "; in bold the best run of the trial whose mean over seeds is the best"
     return (Table("Trials", columns, tuple(rows), f"{note}."),)
-
-
-def _ranked(results: SweepResults) -> Sequence[RunFound]:
-    """Best first; behind those that came to their end those stopped early, whose value is of another step, and last
-    those that failed.
-    """
-    sign = -1.0 if results.goal == "max" else 1.0
-    order = {RunState.SUCCEEDED: 0, RunState.STOPPED_EARLY: 1, RunState.FAILED: 2}
-    return sorted(
-        results.runs, key=lambda run: (order[run.state], run.value is None, sign * (run.value or 0.0), run.name)
-    )
 
 
 def _ended(run: RunFound) -> Cell:

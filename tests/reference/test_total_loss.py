@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from sdcn_core.config.loss_names import LossName
 from sdcn_core.config.objective import ObjectiveConfig
-from sdcn_core.objective import LossName, SDCNObjective
+from sdcn_core.objective import SDCNObjective
 from sdcn_core.structures.outputs import DetectionOutput
 from tests.reference import collaboration, detection_branch, segmentation_branch
 from tests.reference.arithmetic import Array

@@ -143,7 +143,7 @@ def write_sweep_report(results: SweepResults, *, job_id: str, spec: SweepSpec, r
             "in_percent": is_share(results.metric),
             "fields": list(spec.space),
             "one_at_a_time": isinstance(spec.search, OneAtATimeSearch),
-            "ranked": _ranked(results),
+            "ranked": results.best_first(),
             "curves": picture(
                 curves,
                 alt=f"{results.metric} against each searched field",
@@ -224,12 +224,3 @@ def _mean_ap(row: Row) -> float:
     spread = row.measures["mean_ap"]
     assert spread is not None  # only rows that have one are compared
     return spread.mean
-
-
-def _ranked(results: SweepResults) -> Sequence[RunFound]:
-    """Best first; behind those that came to their end those stopped early, and last those without a value."""
-    sign = -1.0 if results.goal == "max" else 1.0
-    order = {RunState.SUCCEEDED: 0, RunState.STOPPED_EARLY: 1, RunState.FAILED: 2}
-    return sorted(
-        results.runs, key=lambda run: (order[run.state], run.value is None, sign * (run.value or 0.0), run.name)
-    )

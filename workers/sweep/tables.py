@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from service.jobs.study_results import RunFound, RunState, SweepResults
+from service.jobs.study_results import SweepResults
 from workers.attempt_folder import write_atomically
 
 
@@ -45,7 +45,7 @@ def _markdown(results: SweepResults, fields: tuple[str, ...]) -> str:
     """The trials from best to worst, those without a value last."""
     columns = ["run", "seed", *fields, "state", results.metric, "steps"]
     lines = [_row(columns), _row(["---"] * len(columns))]
-    for run in _best_first(results):
+    for run in results.best_first():
         searched = [_text(run.overrides[path]) if path in run.overrides else "" for path in fields]
         value = "" if run.value is None else f"{run.value:.4f}"
         name = f"**{run.name}**" if run.name == results.best else run.name
@@ -59,12 +59,6 @@ def _markdown(results: SweepResults, fields: tuple[str, ...]) -> str:
             mean = "" if measure is None else f"{measure.mean:.4f}"
             lines.append(_row([_text(point.value), mean, std, str(0 if measure is None else measure.count)]))
     return "\n".join(lines) + "\n"
-
-
-def _best_first(results: SweepResults) -> list[RunFound]:
-    sign = -1.0 if results.goal == "max" else 1.0
-    order = [RunState.SUCCEEDED, RunState.STOPPED_EARLY, RunState.FAILED]
-    return sorted(results.runs, key=lambda r: (order.index(r.state), r.value is None, sign * (r.value or 0.0)))
 
 
 def _row(cells: list[str]) -> str:

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sdcn_core.config.loss_names import LossName
 from sdcn_core.config.studies import DETECTION_ALONE
-from sdcn_core.objective import LossName, SDCNObjective
+from sdcn_core.objective import SDCNObjective
 from sdcn_core.structures.sample import Batch
 from sdcn_core.training.gradient_norms import gradient_norm
 from sdcn_core.training.networks import Networks

@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sdcn_core.objective import LossName, SDCNObjective
+from sdcn_core.config.loss_names import LossName
+from sdcn_core.objective import SDCNObjective
 from sdcn_core.structures.boxes import boxes_to_cells
 from sdcn_core.structures.labels import present_classes
 from sdcn_core.structures.sample import Batch
