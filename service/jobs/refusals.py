@@ -57,6 +57,10 @@ def _sentence(error: ErrorDetails) -> str:
             return "there is no such field here"
         case "missing":
             return "is required" if error["loc"] else "a body is required"
+        case "string_unicode":
+            return (
+                "a name or a text here holds a lone half of a surrogate pair (such as \\ud800), which is no character"
+            )
         case "unknown_kind" if isinstance(error["input"], Mapping):
             return error["msg"]
         case "model_type" | "model_attributes_type" | "unknown_kind":

@@ -77,9 +77,15 @@ def test_what_is_no_json_is_refused_before_it_is_looked_at(api: httpx.Client, bo
     assert "cannot be read as JSON" in problem(api.post("/v1/jobs", content=body, headers=JSON), 400).detail
 
 
-def test_half_a_character_in_a_name_is_no_reason_to_fail(api: httpx.Client) -> None:
-    found = problem(api.post("/v1/jobs", content=b'{"\\ud800": "\\ud800", "preset": "\\udfff"}', headers=JSON), 422)
-    assert "preset" in found.detail
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"\\ud800": "\\ud800", "preset": "\\udfff"}',
+        b'{"kind": "train", "preset": "\\udfff"}',
+    ],
+)
+def test_half_a_character_is_refused_by_name(api: httpx.Client, body: bytes) -> None:
+    assert "half of a surrogate pair" in problem(api.post("/v1/jobs", content=body, headers=JSON), 422).detail
 
 
 @pytest.mark.parametrize("content_type", [None, "text/plain", "application/x-www-form-urlencoded"])
