@@ -8,11 +8,13 @@ ranks, means the same.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 import torch
 from torch import Tensor
 
 from sdcn_core.collaboration.detection_heatmap import background_heatmap, detection_heatmap
+from sdcn_core.collaboration.objectness_prior import objectness_prior
 from sdcn_core.collaboration.segmentation_prior import apply_segmentation_prior, binarize_maps, segmentation_prior
 from sdcn_core.config.loss_names import LossName
 from sdcn_core.config.objective import ObjectiveConfig
@@ -37,7 +39,7 @@ class DetectionObjective:
     def __call__(
         self, output: DetectionOutput, proposals: Tensor, image_labels: Tensor, *, prior: Tensor | None
     ) -> Losses:
-        """The unscaled terms MIL and, with refinements, REF (their sum over k).
+        """The unscaled terms MIL and, with refinements, REF: their sum over k, the first by its own weight.
 
         Args:
             output: of f^D on one image.
@@ -56,7 +58,13 @@ class DetectionObjective:
         teacher = scores.detach()  # (N, C); D^m teaches the first refinement, each refinement the next
         refinements = []
         for logits in output.refinement_logits:
-            instances = mine_instances(teacher, proposals, image_labels, foreground_iou=self.config.foreground_iou)
+            instances = mine_instances(
+                teacher,
+                proposals,
+                image_labels,
+                foreground_iou=self.config.foreground_iou,
+                ignored_below_iou=self.config.ignored_below_iou,
+            )
             refinements.append(
                 refinement_loss(
                     logits, instances.labels, instances.weights, normalizer=self.config.refinement_normalizer
@@ -64,6 +72,7 @@ class DetectionObjective:
             )
             teacher = logits.detach().softmax(dim=1)[:, :-1]
         if refinements:
+            refinements[0] = self.config.first_refinement_weight * refinements[0]
             losses[LossName.REF] = torch.stack(refinements).sum()
         return losses
 
@@ -176,22 +185,35 @@ class SDCNObjective:
 
     @torch.no_grad()
     def _prior(self, map_logits: Tensor | None, cells: Tensor, image_labels: Tensor) -> Tensor | None:
-        """D^seg (N, C), eqs. (16)-(17)."""
+        """D^seg (N, C), eqs. (16)-(17), or what stands in for it."""
         if map_logits is None or not (self.collaborate and self.config.segmentation_instructs_detection):
             return None
-        masks = binarize_maps(
-            map_logits.softmax(dim=0),
-            image_labels,
-            binarization=self.config.binarization,
-            threshold=self.config.binarization_threshold,
-        )
-        return segmentation_prior(
-            masks,
-            cells,
-            tau_0=self.config.tau_0,
-            region_overlap=self.config.region_overlap,
-            min_region_cells=self.config.min_region_cells,
-        )
+        maps = map_logits.softmax(dim=0)
+        match self.config.segmentation_prior:
+            case "region_iou":
+                masks = binarize_maps(
+                    maps,
+                    image_labels,
+                    binarization=self.config.binarization,
+                    threshold=self.config.binarization_threshold,
+                )
+                return segmentation_prior(
+                    masks,
+                    cells,
+                    tau_0=self.config.tau_0,
+                    region_overlap=self.config.region_overlap,
+                    min_region_cells=self.config.min_region_cells,
+                )
+            case "ts2c":
+                return objectness_prior(
+                    maps,
+                    cells,
+                    image_labels,
+                    tau_0=self.config.tau_0,
+                    surrounding_scale=self.config.surrounding_scale,
+                )
+            case unknown:
+                assert_never(unknown)
 
     @torch.no_grad()
     def _pixel_labels(

@@ -16,23 +16,26 @@ class InstanceLabels:
     labels: Tensor
     """(N,) int64 in [0, C]"""
     weights: Tensor
-    """(N,) >= 0: the score of the seed that the proposal was compared with, background included"""
+    """(N,) >= 0: the score of the seed that the proposal was compared with, background included; 0 where ignored"""
 
 
 @torch.no_grad()
-def mine_instances(scores: Tensor, proposals: Tensor, image_labels: Tensor, *, foreground_iou: float) -> InstanceLabels:
+def mine_instances(
+    scores: Tensor, proposals: Tensor, image_labels: Tensor, *, foreground_iou: float, ignored_below_iou: float
+) -> InstanceLabels:
     """Pseudo instance labels from scores: kappa, eq. (4), as OICR takes them.
 
     Each positive class, in ascending order, chooses its best proposal as its seed; a proposal is the seed of one class
     at most. Every proposal then belongs to the seed it overlaps most: it shares that seed's class from `foreground_iou`
-    on and is background below, and in both cases has the seed's score as its weight. In a tie the first proposal, and
-    the lowest class, wins.
+    on and is background below, and in both cases has the seed's score as its weight; below `ignored_below_iou` it has
+    no weight (PCL). In a tie the first proposal, and the lowest class, wins.
 
     Args:
         scores: (N, C) in [0, 1]: of the MIDN for the first refinement, of the refinement before for the others.
         proposals: (N, 4) xyxy px, half-open, N >= 1.
         image_labels: (C,) 0 or 1.
         foreground_iou: in (0, 1).
+        ignored_below_iou: in [0, foreground_iou]; 0, OICR's, ignores nothing.
 
     Returns:
         Labels and weights, without gradient. Without a positive class all is background of weight zero.
@@ -52,4 +55,5 @@ def mine_instances(scores: Tensor, proposals: Tensor, image_labels: Tensor, *, f
     seed_scores = torch.stack([top.values for top in tops])
     overlap, owner = box_iou(proposals, proposals[seeds]).max(dim=1)  # (N,)
     labels = torch.where(overlap >= foreground_iou, positive[owner], len(image_labels))
-    return InstanceLabels(labels=labels, weights=seed_scores[owner])
+    weights = torch.where(overlap >= ignored_below_iou, seed_scores[owner], 0)
+    return InstanceLabels(labels=labels, weights=weights)

@@ -43,6 +43,8 @@ LOOP_OBJECTIVE = frozenset(
         "lambda_seg",
         "tau_0",
         "pixel_fraction",
+        "segmentation_prior",
+        "surrounding_scale",
         "binarization",
         "binarization_threshold",
         "region_overlap",

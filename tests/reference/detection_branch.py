@@ -51,8 +51,10 @@ def eq_3_mil(scores: Array, labels: Numbers, eps: float, reduction: str) -> floa
     return over_classes(terms, reduction)
 
 
-def eq_4_kappa(scores: Array, boxes: Array, labels: Numbers, foreground_iou: float) -> tuple[NDArray[np.int64], Array]:
-    """The pseudo label and the weight of every proposal, as OICR takes them: (B), (B)."""
+def eq_4_kappa(
+    scores: Array, boxes: Array, labels: Numbers, foreground_iou: float, ignored_below_iou: float = 0.0
+) -> tuple[NDArray[np.int64], Array]:
+    """The pseudo label and the weight of every proposal, as OICR takes them; with a limit, as PCL does: (B), (B)."""
     count, background = len(boxes), len(labels)
     seeds: list[tuple[int, int, float]] = []  # class, proposal, score
     taken: set[int] = set()
@@ -71,7 +73,7 @@ def eq_4_kappa(scores: Array, boxes: Array, labels: Numbers, foreground_iou: flo
         for k, seed, score in seeds:
             overlap = box_iou(boxes[i], boxes[seed])
             if overlap > best_iou:
-                best_iou, weights[i] = overlap, score
+                best_iou, weights[i] = overlap, score if overlap >= ignored_below_iou else 0.0
                 chosen[i] = k if overlap >= foreground_iou else background
     return chosen, weights
 

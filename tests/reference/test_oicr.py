@@ -81,7 +81,13 @@ def teachers(image: Image) -> list[Tensor]:
 def test_pseudo_labels_are_oicrs(image: Image) -> None:
     boxes, labels = torch.from_numpy(image.boxes), torch.from_numpy(image.labels)
     for teacher, expected in zip(teachers(image), image.twin.refinements, strict=True):
-        found = mine_instances(teacher, boxes, labels, foreground_iou=CONFIG.foreground_iou)
+        found = mine_instances(
+            teacher,
+            boxes,
+            labels,
+            foreground_iou=CONFIG.foreground_iou,
+            ignored_below_iou=CONFIG.ignored_below_iou,
+        )
         assert found.labels.tolist() == expected.labels
         np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-12)
 

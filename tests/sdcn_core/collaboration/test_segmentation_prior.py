@@ -62,7 +62,7 @@ def test_reweighted_scores_give_the_papers_two_losses(case: Case) -> None:
     assert mil.item() == pytest.approx(
         collaboration.eq_18_mil(case.midn, prior.double().numpy(), case.labels, 1e-6, "mean"), rel=1e-12
     )
-    mined = mine_instances(scores, torch.from_numpy(case.boxes), labels, foreground_iou=0.5)
+    mined = mine_instances(scores, torch.from_numpy(case.boxes), labels, foreground_iou=0.5, ignored_below_iou=0)
     logits = case.refinement_logits[0]
     loss = refinement_loss(torch.from_numpy(logits), mined.labels, mined.weights, normalizer="valid_count")
     expected = collaboration.eq_19_refinement(

@@ -8,9 +8,9 @@ from tests.reference.cases import Case, every_case
 from tests.reference.detection_branch import eq_4_kappa
 
 
-def mined(scores: Array, boxes: Array, labels: Array) -> InstanceLabels:
+def mined(scores: Array, boxes: Array, labels: Array, *, ignored_below_iou: float = 0.0) -> InstanceLabels:
     return mine_instances(
-        torch.from_numpy(scores), torch.from_numpy(boxes), torch.from_numpy(labels), foreground_iou=0.5
+        *map(torch.from_numpy, (scores, boxes, labels)), foreground_iou=0.5, ignored_below_iou=ignored_below_iou
     )
 
 
@@ -35,6 +35,22 @@ def test_labels_and_weights_are_oicrs_among_ties_and_overlapping_seeds(seed: int
     scores = random.integers(0, 3, (count, classes)) / 4.0  # few scores: most are tied
     labels = random.integers(0, 2, classes).astype(np.float64)
     assert_as_in_oicr(scores, boxes, labels)
+
+
+@every_case
+@pytest.mark.parametrize("ignored_below_iou", [0.1, 0.5])
+def test_what_hardly_touches_a_seed_is_ignored_as_in_pcl(case: Case, ignored_below_iou: float) -> None:
+    found = mined(case.midn, case.boxes, case.labels, ignored_below_iou=ignored_below_iou)
+    chosen, weights = eq_4_kappa(case.midn, case.boxes, case.labels, 0.5, ignored_below_iou)
+    np.testing.assert_array_equal(found.labels.numpy(), chosen)
+    np.testing.assert_array_equal(found.weights.numpy(), weights)
+
+
+def test_an_overlap_as_large_as_the_limit_is_background_and_a_smaller_one_is_ignored() -> None:
+    boxes = np.array([[0.0, 0, 10, 10], [0, 0, 10, 2], [0, 0, 10, 1], [50, 50, 60, 60]])
+    found = mined(np.array([[0.9], [0.0], [0.0], [0.0]]), boxes, np.ones(1), ignored_below_iou=0.2)
+    assert found.labels.tolist() == [0, 1, 1, 1]
+    assert found.weights.tolist() == [0.9, 0.9, 0, 0]
 
 
 def test_a_proposal_is_the_seed_of_one_class_only() -> None:
@@ -77,6 +93,8 @@ def test_without_a_positive_class_all_is_background_of_no_weight() -> None:
 def test_the_scores_are_left_as_they_were_and_get_no_gradient() -> None:
     scores = torch.rand(4, 2, requires_grad=True)
     before = scores.detach().clone()
-    found = mine_instances(scores, torch.tensor([[0.0, 0, 9, 9]] * 4), torch.ones(2), foreground_iou=0.5)
+    found = mine_instances(
+        scores, torch.tensor([[0.0, 0, 9, 9]] * 4), torch.ones(2), foreground_iou=0.5, ignored_below_iou=0
+    )
     assert torch.equal(scores.detach(), before)
     assert not found.weights.requires_grad

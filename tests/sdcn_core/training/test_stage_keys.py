@@ -272,6 +272,8 @@ WITHOUT_EFFECT_APART = [
     "objective.lambda_seg",
     "objective.tau_0",
     "objective.pixel_fraction",
+    "objective.segmentation_prior",
+    "objective.surrounding_scale",
     "objective.binarization",
     "objective.binarization_threshold",
     "objective.region_overlap",
