@@ -11,6 +11,17 @@ SEARCH_SIDE_PX = 640
 how large the network sees it: more than the images of scenes and of VOC have, and a search of seconds"""
 
 
+class PclProtocol(FrozenConfig):
+    """What decides detections by PCL's protocol (Tang et al. 2018): each image stands alone."""
+
+    score_threshold: float = Field(default=1e-5, ge=0, lt=1)
+    """a box takes part that scores more"""
+    nms_iou: float = Field(default=0.3, gt=0, le=1)
+    """a box overlapping a better one of its class by this or more is dropped"""
+    boxes_per_image: int = Field(default=100, ge=1)
+    """best boxes of an image, over all classes, that are kept after NMS; what scores as the last of them stays too"""
+
+
 class EvaluationConfig(FrozenConfig):
     test_scales_px: tuple[Annotated[int, Field(ge=16, le=4000)], ...] | None = (480, 576, 688, 864, 1200)
     """scores are averaged over these; null: the image's own size"""
@@ -18,12 +29,16 @@ class EvaluationConfig(FrozenConfig):
     """which side gets the scale; OICR's test code uses the longest"""
     flip: bool = True
     """scores are averaged over the image and its mirror image"""
+    protocol: Literal["oicr", "pcl"] = "oicr"
+    """how scores become detections: as in OICR's code, with which the paper compares itself, by nms_iou, boxes_per_class
+    and boxes_per_image_cap; or as in PCL's and what is built on it, by pcl"""
     nms_iou: float = Field(default=0.3, gt=0, le=1)
-    """a box overlapping a better one by this or more is dropped"""
+    """of oicr: a box overlapping a better one by this or more is dropped"""
     boxes_per_class: int = Field(default=100, ge=1)
-    """best boxes an image and class that enter NMS"""
+    """of oicr: best boxes an image and class that enter NMS"""
     boxes_per_image_cap: int = Field(default=40, ge=1)
-    """only this many times the number of images, best first, are kept of a class over the whole split"""
+    """of oicr: only this many times the number of images, best first, are kept of a class over the whole split"""
+    pcl: PclProtocol = PclProtocol()
     ap: Literal["voc07_11point", "area"] = "voc07_11point"
     match_iou: float = Field(default=0.5, gt=0, lt=1)
     """a detection is right above this overlap, strictly"""

@@ -16,7 +16,7 @@ from sdcn_core.data.images import read_image
 from sdcn_core.errors import TrainingDiverged
 from sdcn_core.evaluation.average_precision import ClassAP, average_precision, match_detections
 from sdcn_core.evaluation.corloc import correct_localization, localize
-from sdcn_core.evaluation.detections import select_detections
+from sdcn_core.evaluation.detections import detections_by_protocol
 from sdcn_core.evaluation.error_modes import ClassErrorModes, classify_best_boxes, count_error_modes
 from sdcn_core.evaluation.inference import Scorer, score_proposals
 from sdcn_core.evaluation.pixel_metrics import PixelCounts
@@ -115,7 +115,7 @@ def judge(
     seconds_per_image: float | None = None,
     pixels: PixelCounts | None = None,
 ) -> Judged:
-    """AP and detections on `test`, CorLoc and error modes on `train`, by OICR's protocol.
+    """AP and detections on `test`, CorLoc and error modes on `train`.
 
     Args:
         test: the split on which AP is counted.
@@ -131,13 +131,8 @@ def judge(
         ValueError: scores are missing, or do not fit the proposals or the classes; the message names the image.
     """
     scores, proposals = _aligned(test, test_scores, proposals_of)
-    detections = select_detections(
-        [record.image_id for record in test.image_set.records],
-        scores,
-        proposals,
-        nms_iou=config.nms_iou,
-        boxes_per_class=config.boxes_per_class,
-        boxes_per_image_cap=config.boxes_per_image_cap,
+    detections = detections_by_protocol(
+        [record.image_id for record in test.image_set.records], scores, proposals, config
     )
     num_classes = len(test.image_set.classes)
     matches = [

@@ -62,8 +62,12 @@ class Testing(_Part):
     """each pass again on the mirror image: x1, x2 = width - x2, width - x1"""
     nms_iou: float
     """per class, a box overlapping a better one by this or more goes"""
-    boxes_per_class: int
-    """best of a class that enter suppression"""
+    boxes_per_class: int | None
+    """best of a class that enter suppression; null: all"""
+    score_threshold: float | None = None
+    """scores above it enter suppression; null: all"""
+    boxes_per_image: int | None = None
+    """best of an image, over all classes, that stay after suppression; null: all"""
 
 
 class CheckedFile(_Part):
@@ -145,6 +149,7 @@ def _normalisation(saved: SavedModel) -> Normalisation:
 def _testing(evaluation: EvaluationConfig, max_side_px: int) -> Testing:
     # Of scales of the longest side, and without scales, the searched side is the same for images of any size.
     is_known = not evaluation.test_scales_px or evaluation.test_side == "longest"
+    pcl = evaluation.pcl if evaluation.protocol == "pcl" else None
     searched = search_side(1, 1, config=evaluation, max_side_px=max_side_px, unscaled_px=SEARCH_SIDE_PX)
     return Testing(
         scales_px=evaluation.test_scales_px,
@@ -152,6 +157,8 @@ def _testing(evaluation: EvaluationConfig, max_side_px: int) -> Testing:
         max_side_px=max_side_px,
         search_side_px=searched if is_known else None,
         flip=evaluation.flip,
-        nms_iou=evaluation.nms_iou,
-        boxes_per_class=evaluation.boxes_per_class,
+        nms_iou=evaluation.nms_iou if pcl is None else pcl.nms_iou,
+        boxes_per_class=evaluation.boxes_per_class if pcl is None else None,
+        score_threshold=None if pcl is None else pcl.score_threshold,
+        boxes_per_image=None if pcl is None else pcl.boxes_per_image,
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 from sdcn_core.config.evaluation import SEARCH_SIDE_PX, EvaluationConfig
 from sdcn_core.data.images import MAX_PIXELS
 from sdcn_core.errors import BadInput, WeightsError
-from sdcn_core.evaluation.detections import select_detections
+from sdcn_core.evaluation.detections import detections_by_protocol
 from sdcn_core.evaluation.inference import score_proposals, search_side
 from sdcn_core.inference.prediction import FoundBox, Prediction, Seconds
 from sdcn_core.inference.proposing import propose, turn_to_search
@@ -69,8 +69,8 @@ class Predictor:
     ) -> Prediction:
         """The objects in an image.
 
-        A judged split keeps only its best boxes of a class over all images; here an image stands alone, so all enter
-        suppression that a class may have.
+        By OICR's protocol a judged split keeps only its best boxes of a class over all images; here an image stands
+        alone, so all enter suppression that a class may have.
 
         Args:
             image: (H, W, 3) RGB; also (H, W), (H, W, 1) grey and (H, W, 4), whose alpha is dropped.
@@ -132,14 +132,8 @@ class Predictor:
     def _select(
         self, scores: NDArray[np.float32], boxes: NDArray[np.float32], *, score_threshold: float, max_boxes: int
     ) -> tuple[FoundBox, ...]:
-        (found,) = select_detections(
-            [""],
-            [scores],
-            [boxes],
-            nms_iou=self._testing.nms_iou,
-            boxes_per_class=self._testing.boxes_per_class,
-            boxes_per_image_cap=self._testing.boxes_per_class,
-        )
+        alone = self._testing.model_copy(update={"boxes_per_image_cap": self._testing.boxes_per_class})
+        (found,) = detections_by_protocol([""], [scores], [boxes], alone)
         best = np.argsort(-found.scores, kind="stable")[:max_boxes]
         return tuple(
             FoundBox(self.classes[found.classes[i]], float(found.scores[i]), _edges(found.boxes[i]))

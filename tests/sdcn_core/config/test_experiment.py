@@ -33,3 +33,11 @@ def test_what_only_judges_takes_any_split_in_any_role_and_is_otherwise_the_same_
     assert JudgedExperiment(**dict(tiny())).digest() == tiny().digest()
     with pytest.raises(ValidationError, match="from which trainings learn"):
         ExperimentConfig.model_validate(judged.model_dump())
+
+
+def test_an_experiment_written_before_there_were_protocols_is_judged_by_oicr_s() -> None:
+    written = tiny().model_dump(mode="json")
+    for field in ("protocol", "pcl"):
+        del written["evaluation"][field]
+    assert ExperimentConfig.model_validate(written) == tiny()
+    assert tiny().evaluation.protocol == "oicr"

@@ -84,6 +84,20 @@ def select(
     ]
 
 
+def select_of_image(
+    scores: Sequence[Sequence[float]], boxes: Sequence[Box], *, threshold: float, iou: float, limit: int
+) -> list[list[int]]:
+    """Of one image, PCL's way: by class the kept proposals, best first. `scores[proposal][class]`."""
+    kept = []
+    for c in range(len(scores[0])):
+        above = [i for i in range(len(boxes)) if scores[i][c] > threshold]
+        kept.append([above[j] for j in suppress([boxes[i] for i in above], [scores[i][c] for i in above], iou)])
+    left = sorted((scores[i][c] for c, rows in enumerate(kept) for i in rows), reverse=True)
+    if len(left) > limit:
+        kept = [[i for i in rows if scores[i][c] >= left[limit - 1]] for c, rows in enumerate(kept)]
+    return kept
+
+
 def error_mode(box: Box, objects: Sequence[Box]) -> int:
     """Position among the five cases of appendix B.2."""
     inside = [all(_between(box, other)) for other in objects]

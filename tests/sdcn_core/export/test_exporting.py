@@ -140,6 +140,16 @@ def test_the_card_says_at_which_size_a_predictor_searches(
     assert ModelCard.of(replace(saved, experiment=experiment)).testing.search_side_px == searched
 
 
+def test_the_card_says_which_boxes_stay_by_the_protocol_of_the_model(exported: Exporter) -> None:
+    saved, _ = exported()
+    by_class = ModelCard.of(saved).testing
+    assert (by_class.boxes_per_class, by_class.score_threshold, by_class.boxes_per_image) == (100, None, None)
+    experiment = saved.experiment.with_overrides({"evaluation.protocol": "pcl", "evaluation.pcl.nms_iou": 0.4})
+    by_image = ModelCard.of(replace(saved, experiment=experiment)).testing
+    assert (by_image.boxes_per_class, by_image.score_threshold, by_image.boxes_per_image) == (None, 1e-5, 100)
+    assert (by_class.nms_iou, by_image.nms_iou) == (0.3, 0.4)
+
+
 def test_the_axes_of_the_onnx_file_have_names_and_its_operators_are_standard(exported: Exporter) -> None:
     model = onnx.load(exported()[1]["model.onnx"], load_external_data=False)
     axes = [[axis.dim_param or axis.dim_value for axis in i.type.tensor_type.shape.dim] for i in model.graph.input]

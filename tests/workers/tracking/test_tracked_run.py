@@ -80,6 +80,8 @@ def test_a_data_sets_path_becomes_a_name_that_mlflow_takes(path: str, name: str)
         {"evaluation.nms_iou": 0.4},
         {"evaluation.boxes_per_class": 10},
         {"evaluation.boxes_per_image_cap": 4},
+        {"evaluation.protocol": "pcl"},
+        {"evaluation.protocol": "pcl", "evaluation.pcl.boxes_per_image": 10},
         {"evaluation.ap": "area"},
         {"evaluation.match_iou": 0.1},
     ],
