@@ -30,8 +30,8 @@ class EvaluationConfig(FrozenConfig):
     flip: bool = True
     """scores are averaged over the image and its mirror image"""
     protocol: Literal["oicr", "pcl"] = "oicr"
-    """how scores become detections: as in OICR's code, with which the paper compares itself, by nms_iou, boxes_per_class
-    and boxes_per_image_cap; or as in PCL's and what is built on it, by pcl"""
+    """how scores become detections: as in OICR's code, with which the paper compares itself, by nms_iou,
+    boxes_per_class and boxes_per_image_cap; or as in PCL's and what is built on it, by pcl"""
     nms_iou: float = Field(default=0.3, gt=0, le=1)
     """of oicr: a box overlapping a better one by this or more is dropped"""
     boxes_per_class: int = Field(default=100, ge=1)

@@ -1,7 +1,7 @@
 """From scores to detections by the field's two protocols. N proposals of an image, C classes; background has no column.
 
-OICR's (Tang et al. 2017, the authors' code) looks at a class over the whole split; PCL's (Tang et al. 2018, pcl.pytorch)
-looks at each image by itself.
+OICR's (Tang et al. 2017, the authors' code) looks at a class over the whole split; PCL's (Tang et al. 2018, their
+pcl.pytorch) looks at each image by itself.
 """
 
 from collections.abc import Sequence
