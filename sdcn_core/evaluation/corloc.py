@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdcn_core.evaluation.overlaps import box_overlaps
+from sdcn_core.evaluation.scored_boxes import boxes_at
 from sdcn_core.structures.annotation import Annotation
 
 
@@ -44,7 +45,7 @@ def localize(
 
     Args:
         scores: (N, C); among equals the first proposal is the best.
-        proposals: (N, 4) xyxy px, half-open, N >= 1.
+        proposals: (N, 4) xyxy px, half-open, N >= 1; or (N, C, 4), another for each class.
         annotation: the objects.
         match_iou: threshold in (0, 1).
     """
@@ -58,8 +59,11 @@ def localize(
 def best_boxes(
     scores: NDArray[np.floating], proposals: NDArray[np.floating], classes: NDArray[np.int64]
 ) -> NDArray[np.floating]:
-    """The best-scoring proposal (K, 4) of each of K classes; among equals the first."""
-    return proposals[scores[:, classes].argmax(axis=0)]
+    """The best-scoring proposal (K, 4) of each of K classes; among equals the first.
+
+    Proposals are (N, 4), or (N, C, 4) where each class has boxes of its own.
+    """
+    return boxes_at(proposals, scores[:, classes].argmax(axis=0), classes)
 
 
 def correct_localization(localizations: Sequence[ImageLocalization], *, num_classes: int) -> tuple[ClassCorLoc, ...]:

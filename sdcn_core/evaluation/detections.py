@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sdcn_core.config.evaluation import EvaluationConfig
 from sdcn_core.evaluation.nms import non_maximum_suppression
+from sdcn_core.evaluation.scored_boxes import boxes_at
 from sdcn_core.structures.annotation import Detections
 
 _FIRST_PAIRS = 512
@@ -62,7 +63,7 @@ def select_detections(
     Args:
         image_ids: of the split, in its order; may be empty.
         scores: one (N, C) an image.
-        proposals: one (N, 4) an image, xyxy px, half-open.
+        proposals: one (N, 4) an image, xyxy px, half-open; or (N, C, 4), another box for each class.
         nms_iou: a box overlapping a better one by this or more goes.
         boxes_per_class: >= 1.
         boxes_per_image_cap: >= 1.
@@ -79,16 +80,17 @@ def select_detections(
         for c in range(values.shape[1]):
             entered = values[:, c] > floor[c]
             candidates, candidate_scores = rows[entered, c], values[entered, c]
-            kept = non_maximum_suppression(boxes[candidates], candidate_scores, iou=nms_iou)
+            kept = non_maximum_suppression(boxes_at(boxes, candidates, c), candidate_scores, iou=nms_iou)
             kept_rows.append(candidates[kept])
             kept_scores.append(candidate_scores[kept])
             kept_classes.append(np.full(len(kept), c, dtype=np.int64))
+        classes = np.concatenate(kept_classes)
         detections.append(
             Detections(
                 image_id=image_id,
-                boxes=np.asarray(boxes[np.concatenate(kept_rows)], dtype=np.float32),
+                boxes=np.asarray(boxes_at(boxes, np.concatenate(kept_rows), classes), dtype=np.float32),
                 scores=np.concatenate(kept_scores).astype(np.float32),
-                classes=np.concatenate(kept_classes),
+                classes=classes,
             )
         )
     return tuple(detections)
@@ -112,7 +114,7 @@ def select_image_detections(
     Args:
         image_id: of the image.
         scores: (N, C).
-        proposals: (N, 4) xyxy px, half-open.
+        proposals: (N, 4) xyxy px, half-open; or (N, C, 4), another box for each class.
         score_threshold: to be exceeded.
         nms_iou: a box overlapping a better one of its class by this or more goes.
         boxes_per_image: >= 1.
@@ -127,7 +129,8 @@ def select_image_detections(
         # Who survives depends on better boxes alone, so the best pairs tell their own fate, and once enough of them
         # survive, no other can be among the best of the image.
         best = _best(values, looked_at)
-        kept = best[_suppressed_by_class(proposals[rows[best]], values[best], classes[best], iou=nms_iou)]
+        candidates = boxes_at(proposals, rows[best], classes[best])
+        kept = best[_suppressed_by_class(candidates, values[best], classes[best], iou=nms_iou)]
         if len(kept) >= boxes_per_image or len(best) == len(values):
             break
         looked_at *= 4
@@ -136,7 +139,7 @@ def select_image_detections(
         kept = kept[values[kept] >= last]
     return Detections(
         image_id=image_id,
-        boxes=np.asarray(proposals[rows[kept]], dtype=np.float32),
+        boxes=np.asarray(boxes_at(proposals, rows[kept], classes[kept]), dtype=np.float32),
         scores=values[kept].astype(np.float32),
         classes=classes[kept].astype(np.int64),
     )

@@ -71,7 +71,7 @@ def classify_best_boxes(
 
     Args:
         scores: (N, C); among equals the first proposal is the best.
-        proposals: (N, 4) xyxy px, half-open, N >= 1.
+        proposals: (N, 4) xyxy px, half-open, N >= 1; or (N, C, 4), another for each class.
         annotation: the objects.
         match_iou: threshold in (0, 1), strictly exceeded by a correct box.
     """

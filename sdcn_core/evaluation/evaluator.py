@@ -21,6 +21,7 @@ from sdcn_core.evaluation.error_modes import ClassErrorModes, classify_best_boxe
 from sdcn_core.evaluation.inference import Scorer, score_proposals
 from sdcn_core.evaluation.pixel_metrics import PixelCounts
 from sdcn_core.evaluation.report import EvaluationReport
+from sdcn_core.evaluation.scored_boxes import ScoredBoxes
 from sdcn_core.structures.annotation import Detections
 
 SplitScores = Mapping[int, NDArray[np.float32]]
@@ -57,8 +58,8 @@ def score_images(
     max_side_px: int,
     indices: Sequence[int],
     progress: Callable[[int, int], None],
-) -> dict[int, NDArray[np.float32]]:
-    """Scores of the images at `indices` of the split, one after another; the others are somebody else's.
+) -> dict[int, ScoredBoxes]:
+    """Scores and boxes of the images at `indices` of the split, one after another; the others are somebody else's.
 
     Args:
         scorer: the network, in evaluation mode.
@@ -73,20 +74,20 @@ def score_images(
         DatasetError: an image cannot be read; the message names the file.
         TrainingDiverged: a score is not finite; the message names the image.
     """
-    scores: dict[int, NDArray[np.float32]] = {}
+    found: dict[int, ScoredBoxes] = {}
     records = annotated_set.image_set.records
     for done, index in enumerate(indices, start=1):
         record = records[index]
-        scores[index] = score_proposals(
+        found[index] = score_proposals(
             scorer, read_image(record.path), proposals[record.image_id], config=config, max_side_px=max_side_px
         )
-        if not np.isfinite(scores[index]).all():
+        if not (np.isfinite(found[index].scores).all() and np.isfinite(found[index].boxes).all()):
             raise TrainingDiverged(
                 f"image {record.image_id}: the network's scores are not finite; its weights are spoilt:"
                 " train with a lower learning rate or with clip_norm"
             )
         progress(done, len(indices))
-    return scores
+    return found
 
 
 def chance_scores(
@@ -122,7 +123,7 @@ def judge(
         test_scores: of all its images.
         train: the split on which CorLoc is counted; None: CorLoc and error modes are left open.
         train_scores: of all its images; empty where `train` is None.
-        proposals_of: image id -> the boxes (N, 4) that were scored.
+        proposals_of: image id -> the boxes that were scored, (N, 4), or (N, C, 4) where each class has its own.
         config: protocol and thresholds.
         seconds_per_image: as the caller measured it, for the report.
         pixels: as counted on `test`; None: measures of pixels are left open.

@@ -1,9 +1,10 @@
-"""One image at test time: scores of its proposals, the mean over scales and mirror images, and its segmentation map.
+"""One image at test time: its proposals scored and moved, the mean over scales and mirror images, and its segmentation
+map.
 
 N proposals, C classes, h x w the map's grid.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import cv2
@@ -13,11 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdcn_core.config.evaluation import EvaluationConfig
-from sdcn_core.structures.boxes import flip_boxes
+from sdcn_core.evaluation.scored_boxes import ScoredBoxes
+from sdcn_core.structures.box_deltas import decode_boxes, flip_deltas
+from sdcn_core.structures.boxes import clip_boxes, flip_boxes
+from sdcn_core.structures.outputs import ScoredProposals
 
-Scorer = Callable[[Tensor, Tensor], Tensor]
-"""One image (1, 3, H, W) float32 RGB in [0, 255] and proposals (N, 4) xyxy px of it, both on the CPU -> scores (N, C)
-without background, on any device. The scorer moves its input to its device and has its network in evaluation mode."""
+Scorer = Callable[[Tensor, Tensor], ScoredProposals]
+"""One image (1, 3, H, W) float32 RGB in [0, 255] and proposals (N, 4) xyxy px of it, both on the CPU -> what the
+network says of them, on any device. The scorer moves its input to its device and has its network in evaluation mode."""
 
 Segmenter = Callable[[Tensor], Tensor]
 """One image (1, 3, H, W) as above -> S (C + 1, h, w) in [0, 1], background last, on any device."""
@@ -30,8 +34,9 @@ def score_proposals(
     *,
     config: EvaluationConfig,
     max_side_px: int,
-) -> NDArray[np.float32]:
-    """Mean scores (N, C) over `config.test_scales_px` and, with `config.flip`, the mirror image at each scale.
+) -> ScoredBoxes:
+    """Mean scores, and mean deltas where the network gives some, over `config.test_scales_px` and, with `config.flip`,
+    the mirror image at each scale. The boxes are the proposals, moved by their deltas and cut at the image's edges.
 
     Args:
         scorer: the network.
@@ -41,7 +46,7 @@ def score_proposals(
         max_side_px: the longest side is never larger than this, whatever the scale says.
     """
     height, width = image.shape[:2]
-    passes: list[Tensor] = []
+    passes: list[ScoredProposals] = []
     for scale_px in config.test_scales_px or (None,):
         pixels = _at_scale(image, scale_px, config, max_side_px)  # (1, 3, H', W')
         new_height, new_width = pixels.shape[2:]
@@ -49,11 +54,25 @@ def score_proposals(
         ratios = np.array([new_width / width, new_height / height] * 2)
         boxes = torch.tensor(proposals * ratios, dtype=torch.float32)
         with torch.inference_mode():
-            passes.append(scorer(pixels, boxes).cpu())
+            passes.append(scorer(pixels, boxes))
             if config.flip:
-                passes.append(scorer(pixels.flip(3), flip_boxes(boxes, new_width)).cpu())
-    mean: NDArray[np.float32] = torch.stack(passes).double().mean(dim=0).float().numpy()
-    return mean
+                passes.append(_unmirrored(scorer(pixels.flip(3), flip_boxes(boxes, new_width))))
+    scores: NDArray[np.float32] = _mean([one.scores for one in passes]).float().numpy()
+    deltas = [one.deltas for one in passes if one.deltas is not None]
+    if not deltas:
+        return ScoredBoxes(scores, proposals)
+    moved = decode_boxes(torch.tensor(proposals, dtype=torch.float64), _mean(deltas))  # (N, C, 4)
+    return ScoredBoxes(scores, clip_boxes(moved, height, width).float().numpy())
+
+
+def _mean(passes: Sequence[Tensor]) -> Tensor:
+    """In double precision, on the CPU."""
+    return torch.stack([one.cpu() for one in passes]).double().mean(dim=0)
+
+
+def _unmirrored(said: ScoredProposals) -> ScoredProposals:
+    """What was said of the mirror image, as said of the image."""
+    return said if said.deltas is None else ScoredProposals(said.scores, flip_deltas(said.deltas))
 
 
 def search_side(height: int, width: int, *, config: EvaluationConfig, max_side_px: int, unscaled_px: int) -> int:

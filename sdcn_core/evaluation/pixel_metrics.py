@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sdcn_core.data.class_masks import VOID
 from sdcn_core.evaluation.class_means import mean_over_classes
+from sdcn_core.evaluation.scored_boxes import boxes_at
 
 Confusion = NDArray[np.int64]
 """(C + 1, C + 1) pixels by their true class (row) and the class they were given (column). Images add up."""
@@ -139,16 +140,17 @@ def detected_class(
 
     Args:
         scores: D without background, (N, C) in [0, 1].
-        proposals: (N, 4) xyxy px, half-open.
+        proposals: (N, 4) xyxy px, half-open; or (N, C, 4), another for each class.
         height: H.
         width: W.
     """
-    x1, y1, x2, y2 = np.rint(proposals).astype(np.int64).clip(0, [width, height, width, height]).T
+    pixels = np.rint(proposals).astype(np.int64).clip(0, [width, height, width, height])
     pitch = width + 1
-    corners = np.concatenate([y1 * pitch + x1, y2 * pitch + x2, y1 * pitch + x2, y2 * pitch + x1])  # (4N,)
     given = np.full((height, width), scores.shape[1], np.int64)
     hottest = np.zeros((height, width))
     for c, column in enumerate(scores.T.astype(np.float64)):
+        x1, y1, x2, y2 = boxes_at(pixels, slice(None), c).T
+        corners = np.concatenate([y1 * pitch + x1, y2 * pitch + x2, y1 * pitch + x2, y2 * pitch + x1])  # (4N,)
         steps = np.bincount(corners, np.concatenate([column, column, -column, -column]), (height + 1) * pitch)
         heat = steps.reshape(height + 1, pitch).cumsum(axis=0).cumsum(axis=1)[:height, :width]
         hotter = heat > hottest

@@ -14,9 +14,11 @@ from sdcn_core.data.images import MAX_PIXELS
 from sdcn_core.errors import BadInput, WeightsError
 from sdcn_core.evaluation.detections import detections_by_protocol
 from sdcn_core.evaluation.inference import score_proposals, search_side
+from sdcn_core.evaluation.scored_boxes import ScoredBoxes
 from sdcn_core.inference.prediction import FoundBox, Prediction, Seconds
 from sdcn_core.inference.proposing import propose, turn_to_search
 from sdcn_core.models.saved import SavedModel, load_model
+from sdcn_core.structures.outputs import ScoredProposals
 
 
 class Predictor:
@@ -98,9 +100,9 @@ class Predictor:
             began = time.perf_counter()
             boxes = propose(pixels, self._data.proposals, max_side_px=self._searched_side(height, width))
             proposed = time.perf_counter()
-        scores = self._score_all(pixels, boxes, fast=fast)
+        found = self._score_all(pixels, boxes, fast=fast)
         scored = time.perf_counter()
-        detections = self._select(scores, boxes, score_threshold=score_threshold, max_boxes=max_boxes)
+        detections = self._select(found, score_threshold=score_threshold, max_boxes=max_boxes)
         ended = time.perf_counter()
         seconds = Seconds(proposals=proposed - began, network=scored - proposed, nms=ended - scored)
         return Prediction(width, height, detections, len(boxes), seconds, waited_s=began - came)
@@ -114,26 +116,24 @@ class Predictor:
             unscaled_px=self._search_side_px,
         )
 
-    def _score_all(self, pixels: NDArray[np.uint8], boxes: NDArray[np.float32], *, fast: bool) -> NDArray[np.float32]:
+    def _score_all(self, pixels: NDArray[np.uint8], boxes: NDArray[np.float32], *, fast: bool) -> ScoredBoxes:
         if len(boxes) == 0:
-            return np.zeros((0, len(self.classes)), np.float32)
+            return ScoredBoxes(np.zeros((0, len(self.classes)), np.float32), boxes)
         testing = _one_pass(self._testing) if fast else self._testing
-        scores = score_proposals(self._scores, pixels, boxes, config=testing, max_side_px=self._data.max_side_px)
-        if not np.isfinite(scores).all():
+        found = score_proposals(self._scores, pixels, boxes, config=testing, max_side_px=self._data.max_side_px)
+        if not (np.isfinite(found.scores).all() and np.isfinite(found.boxes).all()):
             raise WeightsError(
                 f"model {self.sha256[:12]}: its scores are not finite; its weights are spoilt: train it again with a"
                 " lower learning rate or with clip_norm"
             )
-        return scores
+        return found
 
-    def _scores(self, image: Tensor, boxes: Tensor) -> Tensor:
+    def _scores(self, image: Tensor, boxes: Tensor) -> ScoredProposals:
         return self._network.detect(image.to(self._device), (boxes.to(self._device),))[0]
 
-    def _select(
-        self, scores: NDArray[np.float32], boxes: NDArray[np.float32], *, score_threshold: float, max_boxes: int
-    ) -> tuple[FoundBox, ...]:
+    def _select(self, scored: ScoredBoxes, *, score_threshold: float, max_boxes: int) -> tuple[FoundBox, ...]:
         alone = self._testing.model_copy(update={"boxes_per_image_cap": self._testing.boxes_per_class})
-        (found,) = detections_by_protocol([""], [scores], [boxes], alone)
+        (found,) = detections_by_protocol([""], [scored.scores], [scored.boxes], alone)
         best = np.argsort(-found.scores, kind="stable")[:max_boxes]
         return tuple(
             FoundBox(self.classes[found.classes[i]], float(found.scores[i]), _edges(found.boxes[i]))

@@ -12,7 +12,7 @@ from sdcn_core.models.channels_last import channels_last_weights
 from sdcn_core.models.detection_branch import DetectionBranch
 from sdcn_core.models.segmentation_branch import SegmentationBranch
 from sdcn_core.models.vgg16 import HIDDEN_LAYERS, load_hidden_layers
-from sdcn_core.structures.outputs import SDCNOutput
+from sdcn_core.structures.outputs import ScoredProposals, SDCNOutput
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +70,10 @@ class SDCN(nn.Module):
         return SDCNOutput(detections, None if self.segmentation is None else self.segmentation(features))
 
     @torch.no_grad()
-    def detect(self, images: Tensor, proposals: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Scores (N_b, C) in [0, 1] of each image's proposals by f^E and f^D alone: all that a test needs (appendix A).
+    def detect(self, images: Tensor, proposals: tuple[Tensor, ...]) -> tuple[ScoredProposals, ...]:
+        """Scores of each image's proposals by f^E and f^D alone: all that a test needs (appendix A).
 
         The module should be in eval mode, or dropout blurs them.
         """
         outputs = self.detection(self.backbone(images)[-1], proposals)
-        return tuple(output.detection_scores()[:, : self.num_classes] for output in outputs)
+        return tuple(ScoredProposals(output.detection_scores()[:, : self.num_classes]) for output in outputs)

@@ -27,6 +27,16 @@ class DetectionOutput:
 
 
 @dataclass(frozen=True)
+class ScoredProposals:
+    """What a detector says at test time of one image's proposals."""
+
+    scores: Tensor
+    """(N, C) in [0, 1], without background"""
+    deltas: Tensor | None = None
+    """(N, C, 4) how each proposal becomes a box of each class (structures/box_deltas.py); None: it is the box"""
+
+
+@dataclass(frozen=True)
 class SDCNOutput:
     """f^E, f^D and f^S on a batch."""
 

@@ -24,8 +24,10 @@ from sdcn_core.evaluation.pictures import detections_picture
 from sdcn_core.evaluation.pixel_evaluation import PixelFindings, find_pixels
 from sdcn_core.evaluation.predictions import ClassMap, Predictions, save_predictions, shown_images
 from sdcn_core.evaluation.report import EvaluationReport
+from sdcn_core.evaluation.scored_boxes import ScoredBoxes
 from sdcn_core.models.sdcn import SDCN
 from sdcn_core.structures.annotation import Detections
+from sdcn_core.structures.outputs import ScoredProposals
 from sdcn_core.training.inputs import RunInputs, ignore_progress
 from sdcn_core.training.ranks import Ranks
 
@@ -49,7 +51,8 @@ JUDGED_MEANS = (
 )
 """of a judgement, what becomes a metric whatever the number of classes"""
 
-Scores = dict[int, NDArray[np.float32]]
+Found = dict[int, ScoredBoxes]
+"""position of an image in its split -> what was found there"""
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,16 @@ class Judge:
         if corloc:
             splits.append((self._inputs.judged_train, self._inputs.train_proposals))
         started = time.perf_counter()
-        scored: list[Scores] = []
+        scored: list[Found] = []
         done = 0
         for annotated, proposals in splits:
-            scores: Scores = {}
+            found: Found = {}
             for chunk in _chunks(len(annotated.image_set.records)):
-                scores |= self._score(network, annotated, proposals, chunk)
+                found |= self._score(network, annotated, proposals, chunk)
                 done += len(chunk)
                 if tick(done):
                     return None
-            scored.append(scores)
+            scored.append(found)
         seconds = (time.perf_counter() - started) * self._ranks.world_size / max(1, done)
         seen = PixelFindings.none(len(self._inputs.classes), segmentation=network.segmentation is not None)
         for chunk in _chunks(len(self._inputs.test.image_set.records)) if pixels else ():
@@ -115,8 +118,8 @@ class Judge:
 
     def chance(self) -> EvaluationReport:
         """The verdict on random scores; of pixels it says nothing."""
-        test = chance_scores(self._inputs.test, self._inputs.test_proposals, seed=self._experiment.seed)
-        train = chance_scores(self._inputs.judged_train, self._inputs.train_proposals, seed=self._experiment.seed + 1)
+        test = _by_chance(self._inputs.test, self._inputs.test_proposals, seed=self._experiment.seed)
+        train = _by_chance(self._inputs.judged_train, self._inputs.train_proposals, seed=self._experiment.seed + 1)
         nothing = PixelFindings.none(len(self._inputs.classes), segmentation=False)
         return self._judge(test, train, None, nothing).report
 
@@ -155,10 +158,10 @@ class Judge:
             path,
         )
 
-    def _score(self, network: SDCN, annotated: AnnotatedSet, proposals: ProposalStore, chunk: range) -> Scores:
-        def scorer(images: Tensor, boxes: Tensor) -> Tensor:
+    def _score(self, network: SDCN, annotated: AnnotatedSet, proposals: ProposalStore, chunk: range) -> Found:
+        def scorer(images: Tensor, boxes: Tensor) -> ScoredProposals:
             device = self._ranks.device
-            return network.detect(images.to(device), (boxes.to(device),))[0].cpu()
+            return network.detect(images.to(device), (boxes.to(device),))[0]
 
         own = score_images(
             scorer,
@@ -169,9 +172,17 @@ class Judge:
             indices=chunk[self._ranks.rank :: self._ranks.world_size],
             progress=ignore_progress,
         )
-        return {index: scores for shard in self._ranks.gather(own) for index, scores in shard.items()}
+        kept = {index: self._kept(found, annotated, index) for index, found in own.items()}
+        return {index: found for shard in self._ranks.gather(kept) for index, found in shard.items()}
 
-    def _find_pixels(self, network: SDCN, scores: Scores, chunk: range) -> PixelFindings:
+    def _kept(self, found: ScoredBoxes, annotated: AnnotatedSet, index: int) -> ScoredBoxes:
+        """What judging needs of an image: of a network that regresses, boxes of each class take most of the memory."""
+        config = self._experiment.evaluation
+        image_id = annotated.image_set.records[index].image_id
+        has_mask = annotated.masks is not None and image_id in annotated.masks  # then all boxes make its heat map
+        return found if has_mask or config.protocol != "oicr" else found.shortlisted(config.boxes_per_class)
+
+    def _find_pixels(self, network: SDCN, found: Found, chunk: range) -> PixelFindings:
         branch = network.segmentation
 
         def segmenter(images: Tensor) -> Tensor:
@@ -181,8 +192,8 @@ class Judge:
         own = find_pixels(
             None if branch is None else segmenter,
             self._inputs.test,
-            scores,
-            self._inputs.test_proposals,
+            _scores(found),
+            _boxes(self._inputs.test, found),
             config=self._experiment.evaluation,
             max_side_px=self._experiment.data.max_side_px,
             indices=chunk[self._ranks.rank :: self._ranks.world_size],
@@ -192,20 +203,16 @@ class Judge:
         return sum(self._ranks.gather(own), start=nothing)
 
     def _judge(
-        self, test_scores: Scores, train_scores: Scores | None, seconds: float | None, pixels: PixelFindings
+        self, test_found: Found, train_found: Found | None, seconds: float | None, pixels: PixelFindings
     ) -> Verdict:
         inputs = self._inputs
-        train_ids = {record.image_id for record in inputs.train.records}
-
-        def proposals_of(image_id: str) -> NDArray[np.float32]:
-            return (inputs.train_proposals if image_id in train_ids else inputs.test_proposals)[image_id]
-
+        boxes = _boxes(inputs.judged_train, train_found or {}) | _boxes(inputs.test, test_found)
         judged = judge(
             inputs.test,
-            test_scores,
-            None if train_scores is None else inputs.judged_train,
-            train_scores or {},
-            proposals_of,
+            _scores(test_found),
+            None if train_found is None else inputs.judged_train,
+            _scores(train_found or {}),
+            boxes.__getitem__,
             self._experiment.evaluation,
             seconds_per_image=seconds,
             pixels=pixels.counts,
@@ -255,6 +262,21 @@ def judged_means(judgement: Mapping[str, Any]) -> dict[str, float]:
     """Of `judged_metrics` the means alone; those that are not known are left out."""
     means = {f"eval/{name}": judgement.get(name) for name in JUDGED_MEANS}  # a checkpoint of old lacks newer ones
     return {name: value for name, value in means.items() if value is not None}
+
+
+def _by_chance(annotated: AnnotatedSet, proposals: ProposalStore, *, seed: int) -> Found:
+    records = annotated.image_set.records
+    scores = chance_scores(annotated, proposals, seed=seed)
+    return {index: ScoredBoxes(scores[index], proposals[records[index].image_id]) for index in scores}
+
+
+def _scores(found: Found) -> dict[int, NDArray[np.float32]]:
+    return {index: one.scores for index, one in found.items()}
+
+
+def _boxes(annotated: AnnotatedSet, found: Found) -> dict[str, NDArray[np.floating]]:
+    """By image id."""
+    return {annotated.image_set.records[index].image_id: one.boxes for index, one in found.items()}
 
 
 def _write_json(content: dict[str, Any], path: Path) -> None:

@@ -5,7 +5,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sdcn_core.config.evaluation import EvaluationConfig
@@ -13,7 +12,9 @@ from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet
 from sdcn_core.errors import DatasetError, TrainingDiverged
 from sdcn_core.evaluation.evaluator import chance_scores, judge, score_images
 from sdcn_core.evaluation.report import EvaluationReport
+from sdcn_core.evaluation.scored_boxes import ScoredBoxes
 from sdcn_core.structures.annotation import Detections
+from sdcn_core.structures.outputs import ScoredProposals
 from tests.sdcn_core.evaluation.made_up import FloatArray, annotation
 
 CLASSES = ("cat", "dog", "cow")
@@ -50,9 +51,9 @@ def perfect_scores(split: Split) -> dict[int, FloatArray]:
     return scores
 
 
-def brightness(images: Tensor, proposals: Tensor) -> Tensor:
+def brightness(images: Tensor, proposals: Tensor) -> ScoredProposals:
     """A scorer that tells images apart: their mean, and each box's left edge."""
-    return torch.stack([images.mean().expand(len(proposals)), proposals[:, 0], proposals[:, 1]], dim=1)
+    return ScoredProposals(torch.stack([images.mean().expand(len(proposals)), proposals[:, 0], proposals[:, 1]], dim=1))
 
 
 def verdict(
@@ -126,7 +127,7 @@ def test_scores_of_another_shape_are_refused_by_the_image_s_name(split: Split) -
 
 
 def test_shards_together_equal_the_whole(split: Split) -> None:
-    def scored(*indices: int) -> dict[int, NDArray[np.float32]]:
+    def scored(*indices: int) -> dict[int, ScoredBoxes]:
         return score_images(
             brightness,
             split.annotated,
@@ -139,9 +140,9 @@ def test_shards_together_equal_the_whole(split: Split) -> None:
 
     whole, shards = scored(0, 1, 2, 3), scored(1, 3) | scored(0, 2) | scored()
     assert sorted(whole) == sorted(shards)
-    for k, scores in whole.items():
-        np.testing.assert_array_equal(scores, shards[k])
-        assert scores[0, 0] == 50 * k
+    for k, found in whole.items():
+        np.testing.assert_array_equal(found.scores, shards[k].scores)
+        assert found.scores[0, 0] == 50 * k
 
 
 def test_progress_is_told_after_every_image(split: Split) -> None:
@@ -161,7 +162,12 @@ def test_progress_is_told_after_every_image(split: Split) -> None:
 @pytest.mark.parametrize(
     ("scorer", "error", "named"),
     [
-        (lambda images, boxes: boxes[:, :3] * float("nan"), TrainingDiverged, "im0"),
+        (lambda images, boxes: ScoredProposals(boxes[:, :3] * float("nan")), TrainingDiverged, "im0"),
+        (
+            lambda images, boxes: ScoredProposals(boxes[:, :3], torch.full((len(boxes), 3, 4), float("nan"))),
+            TrainingDiverged,
+            "im0",
+        ),
         (brightness, DatasetError, "0.png"),
     ],
 )

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from sdcn_core.config.evaluation import EvaluationConfig
 from sdcn_core.evaluation.inference import score_proposals, scoring_size
+from sdcn_core.structures.outputs import ScoredProposals
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (30, 50, 3), dtype=np.uint8)
 BOXES = np.array([[0, 0, 50, 30], [10, 5, 20, 25]], dtype=np.float32)
@@ -16,9 +17,9 @@ class Recorder:
     def __init__(self) -> None:
         self.shown: list[tuple[Tensor, Tensor]] = []
 
-    def __call__(self, images: Tensor, proposals: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, proposals: Tensor) -> ScoredProposals:
         self.shown.append((images, proposals))
-        return proposals[:, :1]
+        return ScoredProposals(proposals[:, :1])
 
 
 def test_one_pass_over_the_image_as_it_is_where_neither_scales_nor_flips_are_wanted() -> None:
@@ -33,10 +34,11 @@ def test_one_pass_over_the_image_as_it_is_where_neither_scales_nor_flips_are_wan
 def test_scores_are_the_mean_over_scales_and_flips() -> None:
     scorer = Recorder()
     config = EvaluationConfig(test_scales_px=(50, 100), test_side="longest", flip=True)
-    scores = score_proposals(scorer, IMAGE, BOXES, config=config, max_side_px=2000)
+    found = score_proposals(scorer, IMAGE, BOXES, config=config, max_side_px=2000)
     assert [tuple(images.shape[2:]) for images, _ in scorer.shown] == [(30, 50), (30, 50), (60, 100), (60, 100)]
-    assert scores.tolist() == [[0.0], [(10 + 30 + 20 + 60) / 4]]
-    assert scores.dtype == np.float32
+    assert found.scores.tolist() == [[0.0], [(10 + 30 + 20 + 60) / 4]]
+    assert found.scores.dtype == np.float32
+    np.testing.assert_array_equal(found.boxes, BOXES)
 
 
 def test_the_mirror_image_shows_the_same_pixels_in_the_mirrored_box() -> None:
@@ -58,10 +60,32 @@ def test_boxes_stay_inside_an_image_whose_scaled_size_was_rounded() -> None:
 
 def test_scores_carry_no_gradient() -> None:
     weight = torch.ones(1, requires_grad=True)
-    scores = score_proposals(
-        lambda images, boxes: boxes[:, :1] * weight, IMAGE, BOXES, config=EvaluationConfig(), max_side_px=60
-    )
-    assert scores.shape == (2, 1)
+
+    def scorer(images: Tensor, boxes: Tensor) -> ScoredProposals:
+        return ScoredProposals(boxes[:, :1] * weight)
+
+    found = score_proposals(scorer, IMAGE, BOXES, config=EvaluationConfig(), max_side_px=60)
+    assert found.scores.shape == (2, 1)
+
+
+def regressor(images: Tensor, proposals: Tensor) -> ScoredProposals:
+    """Moves what it thinks is a cat by a tenth of its width towards the darker side, and a dog not at all."""
+    halves = images.mean(dim=(0, 1, 2)).tensor_split(2)
+    direction = torch.sign(halves[0].mean() - halves[1].mean())
+    deltas = torch.zeros(len(proposals), 2, 4)
+    deltas[:, 0, 0] = 0.1 * direction
+    return ScoredProposals(proposals[:, :2], deltas)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_boxes_are_moved_by_the_mean_delta_of_each_class_and_cut_at_the_edges(flip: bool) -> None:
+    darker_on_the_right = IMAGE // (1 + np.arange(50) // 25)[None, :, None].astype(np.uint8)
+    config = EvaluationConfig(test_scales_px=(50, 100), test_side="longest", flip=flip)
+    found = score_proposals(regressor, darker_on_the_right, BOXES, config=config, max_side_px=2000)
+    cats, dogs = found.boxes[:, 0], found.boxes[:, 1]
+    np.testing.assert_allclose(cats, [[5, 0, 50, 30], [11, 5, 21, 25]], rtol=1e-6)
+    np.testing.assert_allclose(dogs, BOXES)
+    assert found.boxes.dtype == np.float32
 
 
 @pytest.mark.parametrize(

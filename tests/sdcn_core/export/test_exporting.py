@@ -53,7 +53,7 @@ def suppressed(scores: np.ndarray, boxes: torch.Tensor) -> Detections:
 def test_the_detector_equals_the_networks_own_detection_bit_for_bit(exported: Exporter, refinements: int) -> None:
     saved, _ = exported("small_vgg", refinements)
     image, boxes = probe_input()
-    assert torch.equal(Detector(saved.sdcn)(image, boxes), saved.sdcn.detect(image, (boxes,))[0])
+    assert torch.equal(Detector(saved.sdcn)(image, boxes), saved.sdcn.detect(image, (boxes,))[0].scores)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -63,7 +63,7 @@ def test_the_program_equals_the_model_bit_for_bit_at_any_size(exported: Exporter
     for height, width in SIZES:
         for proposals in (40, 1):
             image, boxes = image_and_boxes(height, width, proposals=proposals)
-            assert torch.equal(program(image, boxes), saved.sdcn.detect(image, (boxes,))[0])
+            assert torch.equal(program(image, boxes), saved.sdcn.detect(image, (boxes,))[0].scores)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -72,7 +72,7 @@ def test_onnx_finds_the_same_boxes_with_scores_equal_within_rounding(exported: E
     for height, width in (*SIZES, (8, 60), (1, 1)):
         for proposals in (40, 1):
             image, boxes = image_and_boxes(height, width, proposals=proposals)
-            own = saved.sdcn.detect(image, (boxes,))[0].numpy()
+            own = saved.sdcn.detect(image, (boxes,))[0].scores.numpy()
             scores = run_onnx(files["model.onnx"], image, boxes)
             np.testing.assert_allclose(scores, own, rtol=0, atol=MEASURED_DIFFERENCE)
             found, expected = suppressed(scores, boxes), suppressed(own, boxes)
@@ -83,7 +83,7 @@ def test_onnx_finds_the_same_boxes_with_scores_equal_within_rounding(exported: E
 def test_without_refinements_both_files_give_the_scores_of_midn(exported: Exporter) -> None:
     saved, files = exported("small_vgg", 0)
     image, boxes = image_and_boxes(70, 50, proposals=30)
-    own = saved.sdcn.detect(image, (boxes,))[0]
+    own = saved.sdcn.detect(image, (boxes,))[0].scores
     assert (own.sum(dim=0) <= 1 + 1e-6).all()
     assert torch.equal(run_program(files["model.pt2"], image, boxes), own)
     np.testing.assert_allclose(run_onnx(files["model.onnx"], image, boxes), own, rtol=0, atol=MEASURED_DIFFERENCE)

@@ -19,6 +19,7 @@ from sdcn_core.inference.prediction import FoundBox
 from sdcn_core.inference.predictor import Predictor
 from sdcn_core.inference.proposing import turn_to_search
 from sdcn_core.models.saved import load_model
+from sdcn_core.structures.outputs import ScoredProposals
 from tests.sdcn_core.export.saved_models import CLASSES, experiment_of, write_model
 
 Image = NDArray[np.uint8]
@@ -37,10 +38,10 @@ def test_the_boxes_are_those_that_evaluation_would_make_of_the_file(
     boxes = search_file(path, mode="fast", max_side_px=None, min_side_px=0, limit=2000)
     testing = experiment_of().evaluation.model_copy(update={"test_scales_px": (64, 96), "flip": True})
 
-    def scorer(image: torch.Tensor, proposals: torch.Tensor) -> torch.Tensor:
+    def scorer(image: torch.Tensor, proposals: torch.Tensor) -> ScoredProposals:
         return predictor._network.detect(image, (proposals,))[0]
 
-    scores = score_proposals(scorer, photograph, boxes, config=testing, max_side_px=2000)
+    scores = score_proposals(scorer, photograph, boxes, config=testing, max_side_px=2000).scores
     limits = {"nms_iou": 0.3, "boxes_per_class": 100, "boxes_per_image_cap": 40 * 1000}
     (expected,) = select_detections(["one of a thousand"], [scores], [boxes], **limits)
     detections = found(predictor, photograph)

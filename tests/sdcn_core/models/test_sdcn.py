@@ -55,11 +55,12 @@ def test_detecting_drops_background_and_never_segments(
     model = built(small_config).eval()
     expected = model(images, proposals).detections
     model.segmentation = None
-    scores = model.detect(images, proposals)
-    assert [tuple(s.shape) for s in scores] == [(3, C), (1, C)]
-    for own, output in zip(scores, expected, strict=True):
-        torch.testing.assert_close(own, output.detection_scores()[:, :C])
-        assert not own.requires_grad
+    found = model.detect(images, proposals)
+    assert [tuple(own.scores.shape) for own in found] == [(3, C), (1, C)]
+    for own, output in zip(found, expected, strict=True):
+        torch.testing.assert_close(own.scores, output.detection_scores()[:, :C])
+        assert not own.scores.requires_grad
+        assert own.deltas is None
 
 
 def test_two_networks_of_one_seed_are_equal(small_config: ModelConfig) -> None:
