@@ -15,6 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.config.methods import METHODS
 from sdcn_core.config.presets import PRESETS, preset
 from sdcn_core.errors import SdcnError
 
@@ -46,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     chosen.add_argument("--preset", choices=PRESETS, help="a named experiment")
     chosen.add_argument("--experiment", type=Path, help="a JSON file with the fields of an experiment")
     train.add_argument(
+        "--method", choices=METHODS, help="make it WSDDN, OICR, SDCN or a row of the paper's table 2; before --set"
+    )
+    train.add_argument(
         "--set", action="append", default=[], metavar="PATH=JSON", help="override a field, e.g. objective.tau_0=0.3"
     )
     train.add_argument("--out", type=Path, default=Path("sdcn-run"), help="folder for checkpoints, picture and results")
@@ -65,7 +69,7 @@ def _experiment(options: argparse.Namespace) -> ExperimentConfig:
         base = preset(options.preset)
     else:
         base = ExperimentConfig.model_validate_json(options.experiment.read_bytes())
-    overrides = {}
+    overrides = METHODS[options.method]() if options.method else {}
     for assignment in options.set:
         path, equals, text = assignment.partition("=")
         if not equals:

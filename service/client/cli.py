@@ -17,7 +17,7 @@ from service.client.client import SdcnClient
 from service.client.errors import ApiProblem, ClientError
 from service.client.following import follow
 from service.client.result_tables import results_view
-from service.client.spec_options import named, parse_spec, read_file, seeded, with_options
+from service.client.spec_options import by_method, named, parse_spec, read_file, seeded, with_options
 from service.client.tables import job_details, jobs_table, presets_table
 from service.client.terminal import AsJson, Home, JobId, Key, Url, complain, out, print_json, print_json_list, say
 from service.errors import InvalidSpec
@@ -69,6 +69,9 @@ def submit(
     seeds: Annotated[int | None, typer.Option(min=1, max=20, help="Train with seeds 0 to this less one.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Train with this seed; may be repeated for a study.")] = None,
     file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="A job's spec as JSON.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Make the experiment WSDDN, OICR, SDCN or a row of the paper's table 2.")
+    ] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="One value of the experiment, as JSON.")
     ] = None,
@@ -88,7 +91,7 @@ def submit(
     """Queue a job: `sdcn submit scenes`, `sdcn submit table-2 --data scenes --seeds 3`."""
     resources = {"num_workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus}
     given = {"name": name, "max_attempts": max_attempts, "priority": priority}
-    asked = seeded(read_file(file) | named(preset, data), seeds, seed or ())
+    asked = seeded(by_method(read_file(file) | named(preset, data), method), seeds, seed or ())
     spec = parse_spec(with_options(asked, given, resources, override or ()))
     with terminal.open_client(url, home) as client:
         if validate_only:

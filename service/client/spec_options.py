@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 from pydantic import JsonValue, ValidationError
 
+from sdcn_core.config.methods import METHODS
 from sdcn_core.config.studies import ABLATIONS, SWEEPS
 from service.jobs.refusals import field_problems
 from service.jobs.specs import JOB_SPEC, JobSpec
@@ -38,6 +39,22 @@ def named(name: str | None, data: str | None) -> dict[str, JsonValue]:
     if data is not None:
         raise typer.BadParameter(f"both {name} and {data} name an experiment: give one")
     return {"preset": name}
+
+
+def by_method(spec: dict[str, JsonValue], method: str | None) -> dict[str, JsonValue]:
+    """The spec with what makes its experiment that method; overrides that the spec has go on top.
+
+    Raises:
+        typer.BadParameter: there is no such method, or the spec has no object as overrides.
+
+    >>> by_method({"preset": "scenes"}, "wsddn")["overrides"]["model.detection.refinements"]
+    0
+    """
+    if method is None:
+        return spec
+    if method not in METHODS:
+        raise typer.BadParameter(f"no method is named {method!r}; there are: {', '.join(METHODS)}")
+    return spec | {"overrides": {**METHODS[method](), **_object(spec, "overrides")}}
 
 
 def seeded(spec: dict[str, JsonValue], seeds: int | None, seed: Sequence[int]) -> dict[str, JsonValue]:

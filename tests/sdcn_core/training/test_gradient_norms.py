@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from sdcn_core.config.loss_names import LossName
-from sdcn_core.config.studies import DETECTION_ALONE
+from sdcn_core.config.methods import METHODS
 from sdcn_core.objective import SDCNObjective
 from sdcn_core.structures.sample import Batch
 from sdcn_core.training.gradient_norms import gradient_norm
@@ -77,7 +77,7 @@ def test_a_loss_that_reaches_no_parameter_has_norm_zero() -> None:
 
 
 def test_without_a_segmentation_branch_only_detection_has_norms() -> None:
-    oicr = EXPERIMENT.with_overrides(DETECTION_ALONE)
+    oicr = EXPERIMENT.with_overrides(METHODS["oicr"]())
     objective = SDCNObjective(oicr.objective, collaborate=True)
     norms = step(small_networks(oicr), random_batch(5), objective=objective).gradient_norms
     assert norms.keys() == {LossName.MIL, LossName.REF}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sdcn_core.config.experiment import ExperimentConfig
-from sdcn_core.config.studies import DETECTION_ALONE
+from sdcn_core.config.methods import METHODS
 from sdcn_core.errors import BadInput, CheckpointError
 from sdcn_core.training.plan import DATA_SHARE, plan_stages
 from sdcn_core.training.progress import Stage
@@ -27,7 +27,7 @@ SHORT = {
     "evaluation.baselines": False,
 }
 SDCN = small_experiment(**SHORT)
-OICR = SDCN.with_overrides(DETECTION_ALONE)
+OICR = SDCN.with_overrides(METHODS["oicr"]())
 
 
 @pytest.fixture(scope="module")

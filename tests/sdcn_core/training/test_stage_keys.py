@@ -15,7 +15,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from sdcn_core.config.data import ScenesSource
 from sdcn_core.config.experiment import ExperimentConfig
-from sdcn_core.config.studies import DETECTION_ALONE
+from sdcn_core.config.methods import METHODS
 from sdcn_core.data.scenes import scenes_folder
 from sdcn_core.errors import BadInput
 from sdcn_core.training.checkpoint import load_checkpoint
@@ -46,7 +46,7 @@ SQUEEZENET: JsonValue = {"kind": "squeezenet1_1", "frozen": "none"}
 
 BASES = {
     "sdcn": SDCN,
-    "oicr": SDCN.with_overrides(DETECTION_ALONE),
+    "oicr": SDCN.with_overrides(METHODS["oicr"]()),
     "squeezenet": SDCN.with_overrides(
         {"data.source": VOC, "model.backbone": SQUEEZENET, "model.classifier": {"kind": "squeezenet1_1"}}
     ),
@@ -67,7 +67,7 @@ HAND_MADE: dict[str, dict[str, JsonValue]] = {
     "model.backbone[vgg16_d8].weights": {"model.backbone.weights": {"path": "weights.pth"}},
     "model.classifier[small_resnet].kind": {"model.classifier": {"kind": "squeezenet1_1"}},
     "model.classifier[squeezenet1_1].kind": {"model.classifier": {"kind": "small_resnet"}},
-    "objective.segmentation_branch": DETECTION_ALONE,
+    "objective.segmentation_branch": METHODS["oicr"](),
 }
 """Fields whose other values follow from no type: they need a file, or other fields with them."""
 

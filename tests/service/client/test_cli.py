@@ -61,6 +61,14 @@ def test_seeds_go_where_the_kind_of_job_has_them(sdcn: Sdcn) -> None:
     assert training["spec"]["experiment"]["seed"] == 7
 
 
+def test_a_method_turns_any_experiment_into_it_and_set_has_the_last_word(sdcn: Sdcn) -> None:
+    asked = ("submit", "tiny", "--method", "wsddn", "--set", "schedule.classifier.steps=3", "--validate", "--json")
+    experiment = json.loads(sdcn(*asked).stdout)["spec"]["experiment"]
+    assert experiment["model"]["detection"]["refinements"] == 0
+    assert not experiment["objective"]["segmentation_branch"]
+    assert experiment["schedule"]["classifier"]["steps"] == 3
+
+
 def test_a_file_may_hold_the_spec_and_options_change_it(sdcn: Sdcn, client: SdcnClient, tmp_path: Path) -> None:
     file = tmp_path / "spec.json"
     file.write_text('{"preset": "tiny", "name": "a", "overrides": {"seed": 5}, "resources": {"gpus_per_worker": 1}}')
@@ -80,6 +88,7 @@ def test_a_file_may_hold_the_spec_and_options_change_it(sdcn: Sdcn, client: Sdcn
         (["tiny", "--seeds", "2"], "one seed"),
         (["table-2", "--data", "tiny", "--seeds", "2", "--seed", "1"], "not both"),
         (["none-such"], "no preset is named"),
+        (["tiny", "--method", "none-such"], "there are: wsddn, oicr"),
         (["--preset", "tiny", "--workers", "0"], "resources.num_workers"),
         (["--set", "seed=1"], "exactly one of preset"),
         (["--preset", "none-such"], "no preset is named"),
