@@ -49,8 +49,8 @@ def table_1() -> AblationStudy:
     """Table 1: recall and precision of the pixels of detection and of segmentation, without collaboration; and mIoU.
 
     The paper reports, on VOC 2007's test images with masks, 62.9 and 46.3 for detection (`heatmap_*` here), 69.7 and
-    35.4 for segmentation (`pixel_*`); in section 4.2 mIoU 25.1 where segmentation instructs detection alone, and 37 with
-    the loop closed.
+    35.4 for segmentation (`pixel_*`); in section 4.2 mIoU 25.1 where segmentation instructs detection alone, and 37
+    with the loop closed.
 
         sdcn submit table-1 --data voc2007_vgg16
     """
