@@ -1,8 +1,9 @@
-"""Scenes written as a data set in Pascal VOC layout, the same that the reader reads."""
+"""Data sets written in Pascal VOC layout, the same that the reader reads."""
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -22,7 +23,7 @@ def write_scene(folder: Path, image_id: str, scene: Scene, classes: Sequence[str
     class_of = np.array([0, *(item.class_index + 1 for item in scene.objects)], np.uint8)
     files = {
         image: _jpeg(scene.pixels),
-        folder / "Annotations" / f"{image_id}.xml": _annotation(image.name, scene, classes),
+        folder / "Annotations" / f"{image_id}.xml": _scene_annotation(image.name, scene, classes),
         folder / "SegmentationClass" / f"{image_id}.png": indexed_png(class_of[scene.instances]),
         folder / "SegmentationObject" / f"{image_id}.png": indexed_png(scene.instances),
     }
@@ -45,26 +46,63 @@ def write_lists(folder: Path, split: str, objects: Mapping[str, Sequence[SceneOb
         path.write_text(content)
 
 
-def _annotation(file_name: str, scene: Scene, classes: Sequence[str]) -> bytes:
-    """VOC's XML: coordinates from 1, both edges inside."""
-    height, width = scene.pixels.shape[:2]
+@dataclass(frozen=True)
+class WrittenObject:
+    """One object of an annotation."""
+
+    name: str
+    box: tuple[float, float, float, float]
+    """xyxy px from 0, half-open"""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """further elements, which readers of VOC pass over"""
+
+
+def annotation_xml(
+    objects: Iterable[WrittenObject],
+    *,
+    folder: str,
+    file_name: str,
+    height: int,
+    width: int,
+    segmented: bool,
+    source: str | None = None,
+) -> bytes:
+    """VOC's XML of one image: coordinates from 1, both edges inside; whole numbers without a point, others exactly.
+
+    Args:
+        objects: in order; may be empty.
+        folder: the data set's name.
+        file_name: of the image.
+        height: of the image, px.
+        width: of the image, px.
+        segmented: whether the image has a mask.
+        source: where the annotation comes from; None: nothing is said.
+    """
     root = Element("annotation")
-    SubElement(root, "folder").text = "scenes"
+    SubElement(root, "folder").text = folder
     SubElement(root, "filename").text = file_name
+    if source is not None:
+        SubElement(SubElement(root, "source"), "annotation").text = source
     size = SubElement(root, "size")
     for name, value in (("width", width), ("height", height), ("depth", 3)):
         SubElement(size, name).text = str(value)
-    SubElement(root, "segmented").text = "1"
-    for item in scene.objects:
+    SubElement(root, "segmented").text = str(int(segmented))
+    for item in objects:
         node = SubElement(root, "object")
-        for name, text in (("name", classes[item.class_index]), ("truncated", "0"), ("difficult", "0")):
+        for name, text in {"name": item.name, "truncated": "0", "difficult": "0", **item.more}.items():
             SubElement(node, name).text = text
         x1, y1, x2, y2 = item.box
         box = SubElement(node, "bndbox")
-        for name, value in (("xmin", x1 + 1), ("ymin", y1 + 1), ("xmax", x2), ("ymax", y2)):
-            SubElement(box, name).text = str(value)
+        for name, edge in (("xmin", x1 + 1), ("ymin", y1 + 1), ("xmax", x2), ("ymax", y2)):
+            SubElement(box, name).text = str(int(edge)) if edge == int(edge) else repr(float(edge))
     indent(root)
     return tostring(root)
+
+
+def _scene_annotation(file_name: str, scene: Scene, classes: Sequence[str]) -> bytes:
+    height, width = scene.pixels.shape[:2]
+    objects = (WrittenObject(classes[item.class_index], item.box) for item in scene.objects)
+    return annotation_xml(objects, folder="scenes", file_name=file_name, height=height, width=width, segmented=True)
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> bytes:
