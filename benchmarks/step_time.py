@@ -64,7 +64,14 @@ class Contender:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         stride = self.networks.sdcn.backbone.stride
-        alternation_step(self.players, (batch,), self.objective, stride=stride, key=StepKey(0, Stage.LOOP, 0))
+        alternation_step(
+            self.players,
+            (batch,),
+            self.objective,
+            stride=stride,
+            key=StepKey(0, Stage.LOOP, 0),
+            precision=self.schedule.precision,
+        )
         clip_gradients(self.networks.sdcn, self.schedule.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -73,7 +80,9 @@ class Contender:
         """Both players' use of f_C as the trainer does it: one forward, two readings of its graph."""
         maps = present_maps(self._map_logits(batch), batch.image_labels)
         assert self.players.classifier is not None
-        adversarial, own = adversarial_losses(self.players.classifier, batch, maps, self.objective)
+        adversarial, own = adversarial_losses(
+            self.players.classifier, batch, maps, self.objective, precision=self.schedule.precision
+        )
         torch.autograd.grad(adversarial, maps.leaf, retain_graph=True)
         own.backward()
 

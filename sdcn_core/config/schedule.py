@@ -8,6 +8,7 @@ from sdcn_core.config.base import FrozenConfig
 
 Steps = Annotated[int, Field(ge=0, le=10_000_000)]
 Rate = Annotated[float, Field(gt=0, le=10)]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 class LabelTrainingConfig(FrozenConfig):
@@ -60,6 +61,10 @@ class ScheduleConfig(FrozenConfig):
     """steps over which the rate rises from 0 at the start of stage apart"""
     clip_norm: float | None = Field(default=None, gt=0)
     """gradient norm of f^E, f^S, f^D is clipped here; null: never"""
+    precision: Precision = "fp32"
+    """of convolutions and hidden layers in every stage: float32; float32 on a GPU's TF32 units; bfloat16 (autocast, GPU
+    and CPU). RoI pooling, all that ends in scores, targets, both arrows, losses and weights are float32 in any case,
+    and networks are judged in fp32"""
 
     report_every_steps: int = Field(default=20, ge=1, le=100_000)
     """steps between two progress reports; cancel is noticed there"""

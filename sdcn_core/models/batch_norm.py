@@ -57,6 +57,7 @@ class BatchNorm(nn.Module):
         )
 
     def _normalize_over_ranks(self, x: Tensor) -> Tensor:
+        x = x.float() if x.dtype is torch.bfloat16 else x  # a shorter count of cells would be a wrong one
         own_count = x.new_tensor([x.numel() / x.shape[1]])
         totals = _SumOverRanks.apply(torch.cat([x.sum(dim=(0, 2, 3)), own_count]))  # (D + 1)
         count = totals[-1].detach()

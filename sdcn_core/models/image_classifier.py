@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from sdcn_core.models.backbone import Backbone
 from sdcn_core.models.channels_last import channels_last_weights
+from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_head
 
 
@@ -21,4 +22,4 @@ class ImageClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.backbone(images)[-1]  # (B, D, h, w)
-        return self.classify((x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))) / 2)
+        return in_float32(self.classify, (x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))) / 2)

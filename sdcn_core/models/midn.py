@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_head
 
 
@@ -27,6 +28,6 @@ class Midn(nn.Module):
             counts: N_b of each image, summing to R.
         """
         # float32: with 2000 proposals and 20 classes first scores are 2.5e-5, which float16 cannot hold.
-        selections = self.select(features).float().split(list(counts))
-        classes = self.classify(features).float().softmax(dim=1).split(list(counts))
+        selections = in_float32(self.select, features).float().split(list(counts))
+        classes = in_float32(self.classify, features).float().softmax(dim=1).split(list(counts))
         return tuple(torch.softmax(s, dim=0) * c for s, c in zip(selections, classes, strict=True))

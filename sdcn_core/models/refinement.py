@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_head
 
 
@@ -20,4 +21,4 @@ class Refinement(nn.Module):
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         """K times float32 logits (R, C + 1) of proposals (R, F)."""
-        return tuple(head(features).float() for head in self.heads)
+        return tuple(in_float32(head, features).float() for head in self.heads)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from sdcn_core.config.model import WeightsFile
 from sdcn_core.models.batch_norm import ConvNorm, freeze_norms
+from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_he, init_head
 from sdcn_core.models.pixel_norm import plain_pixels, torchvision_pixels
 from sdcn_core.models.pretrained import load_tensors, read_weights
@@ -77,7 +78,7 @@ class ResNet101Tail(nn.Module):
         self.classify = init_head(nn.Linear(2048, num_classes))
 
     def forward(self, masked: Tensor) -> Tensor:
-        return self.classify(self.layer4(masked).mean(dim=(2, 3)))
+        return in_float32(self.classify, self.layer4(masked).mean(dim=(2, 3)))
 
 
 def resnet101_classifier(
@@ -139,7 +140,7 @@ class SmallTail(nn.Module):
 
     def forward(self, masked: Tensor) -> Tensor:
         x = self.block3(self.block2(self.block1(masked)))
-        return self.classify((x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))) / 2)
+        return in_float32(self.classify, (x.mean(dim=(2, 3)) + x.amax(dim=(2, 3))) / 2)
 
 
 def small_classifier(num_classes: int, widths: tuple[int, int, int, int, int]) -> tuple[nn.Module, nn.Module]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sdcn_core.config.model import SegmentationConfig
 from sdcn_core.errors import BadInput
+from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_he, init_head
 
 
@@ -86,7 +87,7 @@ class SegmentationBranch(nn.Module):
             coarser = self.top_down[level](maps[level + 1])
             maps[level] = maps[level] + _resized(coarser, maps[level].shape[2:])
         refined = [_resized(tower(x), grid) for tower, x in zip(self.towers, maps, strict=True)]
-        return self.classify(self.fuse(torch.cat(refined, dim=1))).float()
+        return in_float32(self.classify, self.fuse(torch.cat(refined, dim=1))).float()
 
 
 def _resized(x: Tensor, size: torch.Size) -> Tensor:

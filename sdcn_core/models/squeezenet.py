@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sdcn_core.config.model import SqueezeNetBackbone, WeightsFile
 from sdcn_core.models.backbone import Backbone
+from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_he, init_head
 from sdcn_core.models.pixel_norm import caffe_pixels
 from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, npz_key, read_weights
@@ -129,7 +130,7 @@ class SqueezeNetTail(nn.Module):
 
     def forward(self, masked: Tensor) -> Tensor:
         # SqueezeNet's last 1x1 convolution comes before the mean; they commute, and this is cheaper.
-        return self.classify(self.late(masked).mean(dim=(2, 3)))
+        return in_float32(self.classify, self.late(masked).mean(dim=(2, 3)))
 
 
 def squeezenet_classifier(

@@ -115,7 +115,7 @@ def _label_stage(experiment: ExperimentConfig, stage: Stage) -> dict[str, JsonVa
         "data": _data(experiment, without=PROPOSAL_DATA),
         "model": experiment.model.model_dump(mode="json", include={network}),
         "objective": experiment.objective.model_dump(mode="json", include=set(LABEL_OBJECTIVE)),
-        "schedule": experiment.schedule.model_dump(mode="json", include={network, "momentum"}),
+        "schedule": experiment.schedule.model_dump(mode="json", include={network, "momentum", "precision"}),
     }
 
 

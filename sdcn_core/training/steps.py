@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sdcn_core.config.loss_names import LossName
+from sdcn_core.config.schedule import Precision
 from sdcn_core.objective import Losses, SDCNObjective, mean_losses
 from sdcn_core.structures.boxes import boxes_to_cells
 from sdcn_core.structures.labels import present_classes
 from sdcn_core.structures.outputs import SDCNOutput
 from sdcn_core.structures.sample import Batch
 from sdcn_core.training.gradient_norms import gradient_norm, gradient_norms
+from sdcn_core.training.precision import forward_precision
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.seeding import tie_breaker
 
@@ -63,7 +65,14 @@ def gradients_accumulate(module: nn.Module | None, *, last: bool) -> Iterator[No
         yield
 
 
-def label_step(classifier: nn.Module, batches: Sequence[Batch], *, image_size_px: int | None, reduction: str) -> Tensor:
+def label_step(
+    classifier: nn.Module,
+    batches: Sequence[Batch],
+    *,
+    image_size_px: int | None,
+    reduction: str,
+    precision: Precision,
+) -> Tensor:
     """Accumulate the gradient of multi-label BCE over one step's images; returns the mean loss (), without gradient.
 
     Args:
@@ -71,6 +80,7 @@ def label_step(classifier: nn.Module, batches: Sequence[Batch], *, image_size_px
         batches: this rank's share of the step.
         image_size_px: images become squares of this side, in one batch; None keeps the batches.
         reduction: over classes, "mean" or "sum"; over images it is the mean.
+        precision: of the forward.
     """
     if image_size_px is not None:
         batches = (squared(batches, image_size_px),)
@@ -78,7 +88,8 @@ def label_step(classifier: nn.Module, batches: Sequence[Batch], *, image_size_px
     total = torch.zeros((), device=batches[0].images.device)
     for index, batch in enumerate(batches):
         with gradients_accumulate(classifier, last=index == len(batches) - 1):
-            logits = classifier(batch.images)
+            with forward_precision(precision, batch.images.device):
+                logits = classifier(batch.images)
             loss = F.binary_cross_entropy_with_logits(logits, batch.image_labels, reduction="sum") / num_images
             if reduction == "mean":
                 loss = loss / logits.shape[1]
@@ -110,6 +121,7 @@ def alternation_step(
     *,
     stride: int,
     key: StepKey,
+    precision: Precision,
     measure_gradients: bool = False,
 ) -> Alternation:
     """Accumulate both players' gradients over one step's images (Algorithm 1, lines 2-7).
@@ -120,6 +132,7 @@ def alternation_step(
         objective: L of eq. (25), and L^C.
         stride: pixels a cell of the maps' grid.
         key: seeds ties.
+        precision: of both networks' forwards.
         measure_gradients: whether to measure the gradient of each term alone, over the images of the first batch: one
             more backward a term. The gradients that the step accumulates stay the same, bit by bit.
     """
@@ -130,7 +143,7 @@ def alternation_step(
         last = index == len(batches) - 1
         share = len(batch) / num_images
         with gradients_accumulate(players.network, last=last), gradients_accumulate(players.classifier, last=last):
-            terms = _forward(players, batch, objective, stride=stride, key=key)
+            terms = _forward(players, batch, objective, stride=stride, key=key, precision=precision)
             if measure_gradients and index == 0:
                 norms = _term_norms(players, terms)
             _backward(terms, share=share)
@@ -151,14 +164,17 @@ class _Terms:
     """f^C's own loss"""
 
 
-def _forward(players: Players, batch: Batch, objective: SDCNObjective, *, stride: int, key: StepKey) -> _Terms:
-    output: SDCNOutput = players.network(batch.images, batch.proposals)
+def _forward(
+    players: Players, batch: Batch, objective: SDCNObjective, *, stride: int, key: StepKey, precision: Precision
+) -> _Terms:
+    with forward_precision(precision, batch.images.device):
+        output: SDCNOutput = players.network(batch.images, batch.proposals)
     losses = supervised_losses(output, batch, objective, stride=stride, key=key)
     generator = objective.weighted(losses)
     if players.classifier is None or output.map_logits is None:
         return _Terms(losses, generator, None)
     maps = present_maps(output.map_logits, batch.image_labels)
-    adversarial, own = adversarial_losses(players.classifier, batch, maps, objective)
+    adversarial, own = adversarial_losses(players.classifier, batch, maps, objective, precision=precision)
     # f^C is seen through once. Its graph is read twice: first by the generator, whose gradient stops at the masks,
     # so that f^C's parameters get nothing of it; then by f^C itself, whose gradient stops at the same masks, so
     # that f^S gets nothing.
@@ -227,7 +243,7 @@ def present_maps(map_logits: Tensor, image_labels: Tensor) -> PresentMaps:
 
 
 def adversarial_losses(
-    classifier: nn.Module, batch: Batch, maps: PresentMaps, objective: SDCNObjective
+    classifier: nn.Module, batch: Batch, maps: PresentMaps, objective: SDCNObjective, *, precision: Precision
 ) -> tuple[Tensor, Tensor]:
     """ADV of eq. (13) and L^C of eq. (15), mean over images, from one forward of f^C on [I, I * s_k, I * (1 - s_k)].
 
@@ -238,7 +254,8 @@ def adversarial_losses(
     whole = maps.leaf.new_ones((num_images, *maps.leaf.shape[1:]))
     masks = torch.cat([whole, maps.leaf, 1 - maps.leaf])  # (B + 2M, h, w)
     owners = torch.cat([torch.arange(num_images, device=maps.owners.device), maps.owners, maps.owners])
-    logits = classifier(batch.images, masks, owners)  # (B + 2M, C)
+    with forward_precision(precision, batch.images.device):
+        logits = classifier(batch.images, masks, owners)  # (B + 2M, C)
     whole_logits, kept_logits, erased_logits = logits.split([num_images, num_maps, num_maps])
     kept, erased = kept_logits.split(maps.counts), erased_logits.split(maps.counts)
     segmentation = objective.segmentation

@@ -41,6 +41,7 @@ from sdcn_core.training.optimizers import (
     set_rate,
 )
 from sdcn_core.training.plan import Fractions, StagePlan, check_world_size, plan_stages
+from sdcn_core.training.precision import float32_products
 from sdcn_core.training.progress import Progress, Stage, TrainingHooks, TrainingReport
 from sdcn_core.training.ranks import Ranks
 from sdcn_core.training.seeding import seed_step
@@ -120,9 +121,10 @@ def run_training(
 
     run = _Run(experiment, inputs, weights_root, hooks, ranks, work_dir, start(), until)
     try:
-        if until is not None and stages is not None:
-            return run.execute_until(until, stages)
-        return run.execute()
+        with float32_products(tf32=False):
+            if until is not None and stages is not None:
+                return run.execute_until(until, stages)
+            return run.execute()
     except _StopRequested:
         return RunOutcome(stopped=True, results=None)
 
@@ -214,18 +216,21 @@ class _Run:
             plain_groups(module, weight_decay=config.weight_decay),
             momentum=self.experiment.schedule.momentum,
         )
+        precision = self.experiment.schedule.precision
         optimizers = {"labels": optimizer}
         self._restore_optimizers(optimizers)
         interval = Interval()
         for step, batches in self._steps(plan):
             set_rate(optimizer, label_rate(config, step))
             optimizer.zero_grad(set_to_none=True)
-            loss = label_step(
-                player,
-                batches,
-                image_size_px=config.image_size_px,
-                reduction=self.experiment.objective.classifier_reduction,
-            )
+            with float32_products(tf32=precision == "tf32"):
+                loss = label_step(
+                    player,
+                    batches,
+                    image_size_px=config.image_size_px,
+                    reduction=self.experiment.objective.classifier_reduction,
+                    precision=precision,
+                )
             optimizer.step()
             interval.losses.append({f"{plan.stage}_labels": loss})
             interval = self._after_step(plan, step, interval, optimizers, {"rate/labels": label_rate(config, step)})
@@ -258,14 +263,16 @@ class _Run:
             for optimizer in optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
             every = schedule.gradient_norms_every_steps
-            measured = alternation_step(
-                players,
-                batches,
-                objective,
-                stride=networks.sdcn.backbone.stride,
-                key=StepKey(self.experiment.seed, plan.stage, step),
-                measure_gradients=every is not None and (step + 1) % every == 0,
-            )
+            with float32_products(tf32=schedule.precision == "tf32"):
+                measured = alternation_step(
+                    players,
+                    batches,
+                    objective,
+                    stride=networks.sdcn.backbone.stride,
+                    key=StepKey(self.experiment.seed, plan.stage, step),
+                    precision=schedule.precision,
+                    measure_gradients=every is not None and (step + 1) % every == 0,
+                )
             interval.whole_gradient_norms.append(clip_gradients(networks.sdcn, schedule.clip_norm))
             for optimizer in optimizers.values():
                 optimizer.step()

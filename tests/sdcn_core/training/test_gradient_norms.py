@@ -29,7 +29,13 @@ def step(
         if module is not None:
             module.zero_grad(set_to_none=True)
     return alternation_step(
-        players_of(networks), batches, objective, stride=8, key=KEY, measure_gradients=measure_gradients
+        players_of(networks),
+        batches,
+        objective,
+        stride=8,
+        key=KEY,
+        precision="fp32",
+        measure_gradients=measure_gradients,
     )
 
 

@@ -32,7 +32,7 @@ def step(
     for module in (networks.sdcn, networks.classifier):
         if module is not None:
             module.zero_grad(set_to_none=True)
-    return alternation_step(players_of(networks), batches, objective, stride=8, key=KEY).losses
+    return alternation_step(players_of(networks), batches, objective, stride=8, key=KEY, precision="fp32").losses
 
 
 def by_two_forwards(networks: Networks, batch: Batch) -> None:
@@ -154,7 +154,7 @@ def test_label_training_squeezes_images_of_any_size_into_one_batch(reduction: st
     classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, NUM_CLASSES))
     large, small = random_batch(8), random_batch(9)
     wide = Batch(large.image_ids, F.interpolate(large.images, size=(40, SIDE_PX)), (), large.image_labels)
-    loss = label_step(classifier, (wide, small), image_size_px=32, reduction=reduction)
+    loss = label_step(classifier, (wide, small), image_size_px=32, reduction=reduction, precision="fp32")
     per_class = {"mean": 1.0, "sum": float(NUM_CLASSES)}[reduction]
     assert 0.1 * per_class < loss.item() < 200 * per_class
     assert gradients(classifier)["2.weight"].shape == (NUM_CLASSES, 3)
