@@ -42,6 +42,8 @@ class EvaluationConfig(FrozenConfig):
     ap: Literal["voc07_11point", "area"] = "voc07_11point"
     match_iou: float = Field(default=0.5, gt=0, lt=1)
     """a detection is right above this overlap, strictly"""
+    coco: bool = False
+    """also count COCO's twelve figures, and keep the detections as COCO's server takes them; needs pycocotools"""
     every_steps: int | None = Field(default=None, ge=1)
     """AP on the test split every so many steps of stages apart and loop, rounded up to a checkpoint; null: at the end
     only"""

@@ -1,5 +1,6 @@
 """What is known of a data set: for training image labels alone, for evaluation also what stands where."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -52,6 +53,18 @@ class ClassMasks(Protocol):
 
 
 @dataclass(frozen=True)
+class CocoNumbers:
+    """What COCO's files call the images and classes of a split."""
+
+    image_ids: Mapping[str, int]
+    """image id -> COCO's"""
+    category_ids: tuple[int, ...]
+    """class index -> COCO's"""
+    areas: Mapping[str, NDArray[np.float64]] | None = None
+    """image id -> (M,) px by which each of its objects is small, medium or large; None: its box's"""
+
+
+@dataclass(frozen=True)
 class AnnotatedSet:
     """A split with its ground truth, for evaluation only; annotations[i] belongs to image_set.records[i]."""
 
@@ -59,3 +72,5 @@ class AnnotatedSet:
     annotations: tuple[Annotation, ...]
     masks: ClassMasks | None = None
     """None: no image of the data set has a mask"""
+    coco: CocoNumbers | None = None
+    """None: the data set is not COCO's and has no such numbers"""

@@ -145,6 +145,12 @@ def select_image_detections(
     )
 
 
+def best_of_image(found: Detections, count: int) -> Detections:
+    """The best `count` detections of all classes, in their order; among equals the first."""
+    kept = np.sort(np.argsort(-found.scores, kind="stable")[:count])
+    return Detections(found.image_id, found.boxes[kept], found.scores[kept], found.classes[kept])
+
+
 def _best(values: NDArray[np.floating], count: int) -> NDArray[np.int64]:
     """Ascending positions of the best `count` values, and of what equals the last of them."""
     if len(values) <= count:

@@ -15,6 +15,7 @@ from sdcn_core.data.image_set import AnnotatedSet
 from sdcn_core.data.images import read_image
 from sdcn_core.errors import TrainingDiverged
 from sdcn_core.evaluation.average_precision import ClassAP, average_precision, match_detections
+from sdcn_core.evaluation.coco import coco_figures
 from sdcn_core.evaluation.corloc import correct_localization, localize
 from sdcn_core.evaluation.detections import detections_by_protocol
 from sdcn_core.evaluation.error_modes import ClassErrorModes, classify_best_boxes, count_error_modes
@@ -129,6 +130,7 @@ def judge(
         pixels: as counted on `test`; None: measures of pixels are left open.
 
     Raises:
+        BadInput: COCO's figures are asked for and cannot be counted here.
         ValueError: scores are missing, or do not fit the proposals or the classes; the message names the image.
     """
     scores, proposals = _aligned(test, test_scores, proposals_of)
@@ -156,6 +158,7 @@ def judge(
         segmentation=None if pixels is None else pixels.segmentation_scores,
         heatmap=None if pixels is None else pixels.heatmap_scores,
         num_masks=0 if pixels is None else pixels.num_masks,
+        coco=coco_figures(test, detections) if config.coco else None,
     )
     return Judged(report, detections, class_aps, error_modes)
 

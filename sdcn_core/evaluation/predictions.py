@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sdcn_core.errors import BadInput
+from sdcn_core.evaluation.detections import best_of_image
 from sdcn_core.structures.annotation import Detections
 
 BOXES_PER_IMAGE = 100
@@ -50,7 +51,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     those of image i from `offsets[i]` to `offsets[i + 1]`, at most BOXES_PER_IMAGE; `map_ids` (m,), `map_shapes` (m, 2)
     rows and columns, `map_cells` all maps one after the other, row by row.
     """
-    found = [_best(one) for one in predictions.detections]
+    found = [best_of_image(one, BOXES_PER_IMAGE) for one in predictions.detections]
     maps = predictions.maps
     np.savez_compressed(
         path,
@@ -86,8 +87,3 @@ def load_predictions(path: Path) -> Predictions:
             return Predictions(tuple(arrays["classes"].tolist()), detections, maps)
     except Exception as error:  # whatever zipfile, zlib and NumPy stumble over, the file is at fault
         raise BadInput(f"predictions {path} cannot be read ({error}): judge the model again to write them") from error
-
-
-def _best(found: Detections) -> Detections:
-    kept = np.sort(np.argsort(-found.scores, kind="stable")[:BOXES_PER_IMAGE])
-    return Detections(found.image_id, found.boxes[kept], found.scores[kept], found.classes[kept])

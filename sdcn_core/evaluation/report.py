@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sdcn_core.evaluation.class_means import mean_over_classes
+from sdcn_core.evaluation.coco import CocoFigures
 from sdcn_core.evaluation.error_modes import mean_shares
 from sdcn_core.evaluation.pixel_metrics import PixelScores
 
@@ -30,6 +31,8 @@ class EvaluationReport:
     """of the detections turned into maps; None: there is no mask, or nobody asked"""
     num_masks: int = 0
     """test images that have a mask and were judged by it; the others say nothing of pixels"""
+    coco: CocoFigures | None = None
+    """on the test split; None: nobody asked"""
 
     def __post_init__(self) -> None:
         for field, values in (("ap", self.ap), ("corloc", self.corloc), ("error_modes", self.error_modes)):

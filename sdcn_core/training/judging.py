@@ -16,6 +16,7 @@ from sdcn_core.data.image_set import AnnotatedSet
 from sdcn_core.data.images import read_image
 from sdcn_core.data.proposals import ProposalStore
 from sdcn_core.evaluation.average_precision import ClassAP
+from sdcn_core.evaluation.coco import image_info, require_coco_tools, save_coco_results
 from sdcn_core.evaluation.error_modes import ClassErrorModes, shares_by_mode
 from sdcn_core.evaluation.evaluator import chance_scores, judge, score_images
 from sdcn_core.evaluation.figures_data import error_modes_json, precision_recall_json
@@ -39,6 +40,8 @@ GALLERY_FILE = "gallery.jpg"
 CURVES_FILE = "precision_recall.json"
 ERROR_MODES_FILE = "error_modes.json"
 PREDICTIONS_FILE = "predictions.npz"
+COCO_FILE = "detections.coco.json"
+COCO_INFO_FILE = "image_info.coco.json"
 
 JUDGED_MEANS = (
     "mean_ap",
@@ -70,9 +73,15 @@ class Verdict:
 
 
 class Judge:
-    """Scores and judges both splits of a run."""
+    """Scores and judges both splits of a run.
+
+    Raises:
+        BadInput: COCO's figures are asked for and cannot be counted here.
+    """
 
     def __init__(self, experiment: ExperimentConfig, inputs: RunInputs, ranks: Ranks) -> None:
+        if experiment.evaluation.coco:
+            require_coco_tools()
         self._experiment = experiment
         self._inputs = inputs
         self._ranks = ranks
@@ -88,7 +97,7 @@ class Judge:
 
         Args:
             network: unwrapped; put in evaluation mode here and left so.
-            corloc: False judges the test split only.
+            corloc: False judges the test split only, and by AP alone: COCO's figures take longer.
             tick: called on every rank after each chunk with the images done by all; True stops.
             pixels: whether to judge pixels and keep maps, which takes one more forward without detection and at one
                 scale for each test image that has a mask or is kept.
@@ -128,8 +137,8 @@ class Judge:
 
         Returns:
             name -> file: the pictures DETECTIONS_FILE (images evenly spread over the test split) and GALLERY_FILE
-            (the best and the worst of those shown), CURVES_FILE, PREDICTIONS_FILE (`load_predictions` reads it), and
-            ERROR_MODES_FILE where CorLoc was judged.
+            (the best and the worst of those shown), CURVES_FILE, PREDICTIONS_FILE (`load_predictions` reads it),
+            ERROR_MODES_FILE where CorLoc was judged, and with `evaluation.coco` COCO_FILE and COCO_INFO_FILE.
         """
         test = self._inputs.test
         ids = [record.image_id for record in test.image_set.records]
@@ -145,6 +154,10 @@ class Judge:
             files[ERROR_MODES_FILE] = folder / ERROR_MODES_FILE
             judged = self._inputs.judged_train.image_set
             _write_json(error_modes_json(judged, verdict.error_modes, config), files[ERROR_MODES_FILE])
+        if config.coco:
+            files |= {name: folder / name for name in (COCO_FILE, COCO_INFO_FILE)}
+            save_coco_results(test, verdict.detections, files[COCO_FILE])
+            _write_json(image_info(test), files[COCO_INFO_FILE])
         return files
 
     def _draw_detections(self, detections: tuple[Detections, ...], path: Path) -> None:
@@ -205,7 +218,7 @@ class Judge:
     def _judge(
         self, test_found: Found, train_found: Found | None, seconds: float | None, pixels: PixelFindings
     ) -> Verdict:
-        inputs = self._inputs
+        inputs, config = self._inputs, self._experiment.evaluation
         boxes = _boxes(inputs.judged_train, train_found or {}) | _boxes(inputs.test, test_found)
         judged = judge(
             inputs.test,
@@ -213,7 +226,7 @@ class Judge:
             None if train_found is None else inputs.judged_train,
             _scores(train_found or {}),
             boxes.__getitem__,
-            self._experiment.evaluation,
+            config if train_found is not None else config.model_copy(update={"coco": False}),
             seconds_per_image=seconds,
             pixels=pixels.counts,
         )
@@ -245,6 +258,7 @@ def results_by_class(report: EvaluationReport) -> dict[str, Any]:
         "heatmap_recall_micro": heatmap and heatmap.recall_micro,
         "heatmap_precision_micro": heatmap and heatmap.precision_micro,
         "num_masks": report.num_masks,
+        "coco": report.coco and report.coco.by_name(),
     }
 
 
@@ -259,8 +273,9 @@ def judged_metrics(judgement: Mapping[str, Any]) -> dict[str, float]:
 
 
 def judged_means(judgement: Mapping[str, Any]) -> dict[str, float]:
-    """Of `judged_metrics` the means alone; those that are not known are left out."""
+    """Of `judged_metrics` the means alone, COCO's among them; those that are not known are left out."""
     means = {f"eval/{name}": judgement.get(name) for name in JUDGED_MEANS}  # a checkpoint of old lacks newer ones
+    means |= {f"eval/coco/{name}": value for name, value in (judgement.get("coco") or {}).items()}
     return {name: value for name, value in means.items() if value is not None}
 
 

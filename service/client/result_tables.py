@@ -1,12 +1,13 @@
 """What a job of any kind found, for a terminal. Shares are in percent, ± is the standard deviation over seeds."""
 
+from collections.abc import Mapping
 from typing import assert_never
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from service.client.tables import percent, results_table
+from service.client.tables import coco_table, percent, results_table
 from service.jobs.any_results import AnyResults
 from service.jobs.results import Judgement, TrainResults
 from service.jobs.study_results import (
@@ -25,17 +26,22 @@ def results_view(results: AnyResults) -> RenderableType:
     """Results of any kind."""
     match results:
         case TrainResults():
-            return results_table(results)
+            return _with_coco(results_table(results), results.judgements())
         case AblationResults():
             return ablation_table(results)
         case SweepResults():
             return sweep_view(results)
         case EvaluateResults():
-            return judgement_table(results)
+            return _with_coco(judgement_table(results), {"trained": results.judgement})
         case PredictResults():
             return Text(prediction_sentence(results))
         case _:
             assert_never(results)
+
+
+def _with_coco(table: Table, judged: Mapping[str, Judgement]) -> RenderableType:
+    coco = coco_table(judged)
+    return table if coco is None else Group(table, coco)
 
 
 def ablation_table(results: AblationResults) -> Table:

@@ -3,7 +3,7 @@
 Consoles are made without markup: messages of the service may hold brackets.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.table import Table
 from rich.text import Text
@@ -25,8 +25,7 @@ COLORS = {
 
 def results_table(results: TrainResults) -> Table:
     """AP and CorLoc of each class and their means in percent, beside the untrained network and chance."""
-    judged = [("trained", results.trained), ("untrained", results.untrained), ("chance", results.chance)]
-    columns = [(name, judgement) for name, judgement in judged if judgement is not None]
+    columns = list(results.judgements().items())
     test, train = results.trained.num_test_images, results.trained.num_train_images
     title = f"AP on {test} test images, CorLoc on {train} training images, in percent"
     table = Table(title=title, title_justify="left")
@@ -41,6 +40,20 @@ def results_table(results: TrainResults) -> Table:
         table.add_row(label, *ap, *corloc)
     table.add_section()
     table.add_row("mean", *_means(columns, "mean_ap"), *_means(columns, "mean_corloc"), style="bold")
+    return table
+
+
+def coco_table(judged: Mapping[str, Judgement]) -> Table | None:
+    """COCO's figures, in percent, of those that have them; None where none has."""
+    figures = {name: judgement.coco.by_title() for name, judgement in judged.items() if judgement.coco is not None}
+    if not figures:
+        return None
+    table = Table(title="COCO's figures on the test images, in percent", title_justify="left")
+    table.add_column("figure")
+    for name in figures:
+        table.add_column(name, justify="right", style="bold" if name == "trained" else None)
+    for title in next(iter(figures.values())):
+        table.add_row(title, *(percent(values[title]) for values in figures.values()))
     return table
 
 

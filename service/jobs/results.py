@@ -9,6 +9,38 @@ ModeShares = dict[str, Share]
 """correct, inside, contains, overlap and none (the paper's figure 6) -> share of the images; together 1"""
 
 
+class CocoFigures(BaseModel):
+    """What COCO's own tools count on the test split; null where no object is of that size."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+
+    ap: Share | None
+    """mean over classes and over IoUs of 0.50, 0.55, ..., 0.95"""
+    ap50: Share | None
+    """at IoU 0.50"""
+    ap75: Share | None
+    ap_small: Share | None
+    """of objects below 32 x 32 px"""
+    ap_medium: Share | None
+    ap_large: Share | None
+    """of objects above 96 x 96 px"""
+    ar1: Share | None
+    """recall of the best box of each image and class, mean over classes and IoUs"""
+    ar10: Share | None
+    ar100: Share | None
+    ar_small: Share | None
+    ar_medium: Share | None
+    ar_large: Share | None
+
+    def by_title(self) -> dict[str, float | None]:
+        """The figures as tables call them, in COCO's order.
+
+        >>> list(CocoFigures(**dict.fromkeys(CocoFigures.model_fields)).by_title())[:4]
+        ['AP', 'AP50', 'AP75', 'AP small']
+        """
+        return {f"{field[:2].upper()}{field[2:].replace('_', ' ')}": value for field, value in dict(self).items()}
+
+
 class Judgement(BaseModel):
     """One set of scores: AP and pixels on the test split, CorLoc and error modes on the train split.
 
@@ -54,6 +86,9 @@ class Judgement(BaseModel):
     num_masks: int = Field(default=0, ge=0)
     """test images with a mask: what the measures of pixels rest on"""
 
+    coco: CocoFigures | None = None
+    """null: evaluation.coco was not asked for"""
+
 
 class TrainResults(BaseModel):
     """The outcome of a train job, stored with it and answered by GET /v1/jobs/{id}/results."""
@@ -66,6 +101,11 @@ class TrainResults(BaseModel):
     """the same network before its first step; null: not asked for"""
     chance: Judgement | None = None
     """random scores on the same proposals; null: not asked for"""
+
+    def judgements(self) -> dict[str, Judgement]:
+        """All that was judged by its field: `trained`, and the baselines that were asked for."""
+        judged = {"trained": self.trained, "untrained": self.untrained, "chance": self.chance}
+        return {name: judgement for name, judgement in judged.items() if judgement is not None}
 
     def shortcomings(self) -> tuple[str, ...]:
         """Sentences on where training did not beat a baseline; empty when it beat all that were judged."""

@@ -9,7 +9,6 @@ from service.web.headlines import metric_name, metric_value
 from service.web.text import DASH, duration, percent, signed_percent
 
 MEASURES = {"mean_ap": "mAP", "mean_corloc": "CorLoc", "mean_iou": "mIoU"}
-_BASELINES = {"untrained": "untrained", "chance": "chance"}
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,7 @@ class Table:
 
 
 def train_tables(results: TrainResults) -> tuple[Table, ...]:
-    judged = {"trained": results.trained}
-    judged |= {name: baseline for name in _BASELINES if (baseline := getattr(results, name)) is not None}
-    return judgement_tables(results.classes, judged)
+    return judgement_tables(results.classes, results.judgements())
 
 
 def evaluate_tables(results: EvaluateResults) -> tuple[Table, ...]:
@@ -55,7 +52,9 @@ def evaluate_tables(results: EvaluateResults) -> tuple[Table, ...]:
 
 
 def judgement_tables(classes: Sequence[str], judged: Mapping[str, Judgement]) -> tuple[Table, ...]:
-    """By class: AP and CorLoc of `trained` beside those of the baselines, then the error modes of `trained`."""
+    """By class: AP and CorLoc of `trained` beside those of the baselines; then COCO's figures where they were asked
+    for, and the error modes of `trained`.
+    """
     trained = judged["trained"]
     columns = ["class"]
     for measure in ("AP", "CorLoc"):
@@ -77,7 +76,19 @@ def judgement_tables(classes: Sequence[str], judged: Mapping[str, Judgement]) ->
     images = trained.num_test_images, trained.num_train_images
     note = "AP on {} test images, CorLoc on {} training images, in per cent.".format(*images)
     by_class = Table("By class", tuple(columns), (*map(row, classes), TableRow("mean", tuple(means), total=True)), note)
-    return (by_class, *_mode_tables(classes, trained))
+    return (by_class, *_coco_tables(judged), *_mode_tables(classes, trained))
+
+
+def _coco_tables(judged: Mapping[str, Judgement]) -> Iterable[Table]:
+    figures = {name: judgement.coco.by_title() for name, judgement in judged.items() if judgement.coco is not None}
+    if not figures:
+        return
+    columns = ("figure", *("COCO" if name == "trained" else f"COCO, {name}" for name in figures))
+    rows = [
+        TableRow(title, tuple(Cell(percent(values[title])) for values in figures.values()))
+        for title in next(iter(figures.values()))
+    ]
+    yield Table("COCO's figures", columns, tuple(rows), "On the test images, by COCO's own tools, in per cent.")
 
 
 def _mode_tables(classes: Sequence[str], trained: Judgement) -> Iterable[Table]:

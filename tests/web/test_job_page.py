@@ -13,6 +13,7 @@ from service.queue.records import Settlement
 from service.run_files import artifacts, series
 from service.web.files import File
 from service.web.pictures import pictures
+from tests.service.jobs.test_results import COCO
 from tests.web.examples import Examples, judgement, write_spool
 
 
@@ -209,15 +210,16 @@ def test_every_reason_for_a_failure_has_its_way_out(browser_like: httpx.Client, 
         assert browser_like.get(f"/jobs/{claim.job_id}").status_code == 200
 
 
-def test_an_evaluation_shows_its_classes(browser_like: httpx.Client, examples: Examples) -> None:
+def test_an_evaluation_shows_its_classes_and_coco_s_figures(browser_like: httpx.Client, examples: Examples) -> None:
     found = EvaluateResults(
         model="abc123",
         classes=tuple(judgement(0.5, 0.6, seed=0).ap),
         ap_split="test",
         corloc_split="train",
-        judgement=judgement(0.5, 0.6, seed=0),
+        judgement=judgement(0.5, 0.6, seed=0).model_copy(update={"coco": COCO}),
     )
     page = browser_like.get(f"/jobs/{examples.settled(EvaluateSpec(model='abc123').resolve(), found).job_id}").text
+    assert '<th scope="row">AP50</th><td class="num">1.0</td>' in page
     assert "50.0 mAP · 60.0 CorLoc" in page
     assert '<tr class="total"><th scope="row">mean</th><td class="num">50.0</td><td class="num">60.0</td></tr>' in page
 

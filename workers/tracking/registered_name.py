@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from sdcn_core.config.data import DataSource, VocSource
 from sdcn_core.config.experiment import ExperimentConfig
 
-WITHOUT_EFFECT = frozenset({"evaluation.every_steps", "evaluation.baselines", "evaluation.pictured_images"})
+WITHOUT_EFFECT = frozenset(
+    {"evaluation.coco", "evaluation.every_steps", "evaluation.baselines", "evaluation.pictured_images"}
+)
 """fields of the evaluation that leave mAP as it is; any other, a later one too, tells names apart"""
 FOLDER_LENGTH = 200
 """MLflow keeps 256 characters of a name; the digest tells longer folders apart"""

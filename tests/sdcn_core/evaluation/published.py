@@ -1,6 +1,7 @@
 """Readers of the published results that the evaluator is held against; not part of the repository."""
 
 import gzip
+import json
 import tarfile
 from pathlib import Path
 from typing import IO
@@ -9,6 +10,7 @@ import defusedxml.ElementTree as ET  # noqa: N817
 import numpy as np
 import pytest
 
+from sdcn_core.data.image_set import AnnotatedSet, CocoNumbers, ImageRecord, ImageSet
 from sdcn_core.structures.annotation import Annotation, Detections
 from tests.sdcn_core.evaluation.made_up import annotation, detections
 from tests.shared_material import SHARED
@@ -61,6 +63,26 @@ def _annotation(file: IO[bytes], image_id: str) -> Annotation:
 def half_open(boxes: object) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """From pixels 1..W, both ends included."""
     return np.array(boxes, dtype=np.float64).reshape(-1, 4) - [1, 1, 0, 0]
+
+
+def coco_split(folder: Path) -> AnnotatedSet:
+    """The first 100 images of COCO val2014."""
+    told = json.loads((folder / "instances_val2014_100.json").read_text())
+    numbers = [category["id"] for category in told["categories"]]
+    records, truths, areas = [], [], {}
+    for image in told["images"]:
+        image_id = str(image["id"])
+        objects = [one for one in told["annotations"] if one["image_id"] == image["id"]]
+        sized = np.array([one["bbox"] for one in objects]).reshape(-1, 4)
+        boxes = np.concatenate([sized[:, :2], sized[:, :2] + sized[:, 2:]], axis=1)
+        labels = [numbers.index(one["category_id"]) for one in objects]
+        records.append(ImageRecord(image_id, Path(image["file_name"]), image["height"], image["width"], ()))
+        truths.append(annotation(boxes, labels, [one["iscrowd"] for one in objects], image_id))
+        areas[image_id] = np.array([one["area"] for one in objects], np.float64)
+    names = tuple(category["name"] for category in told["categories"])
+    ids = {record.image_id: int(record.image_id) for record in records}
+    coco = CocoNumbers(ids, tuple(numbers), areas)
+    return AnnotatedSet(ImageSet("val", names, tuple(records)), tuple(truths), coco=coco)
 
 
 def comp4_detections(folder: Path, image_ids: list[str]) -> list[Detections]:

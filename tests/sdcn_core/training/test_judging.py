@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,11 +12,13 @@ from torch import distributed, multiprocessing
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.data.datasets import DataRoots
+from sdcn_core.errors import BadInput
 from sdcn_core.evaluation.average_precision import ELEVEN_RECALLS
+from sdcn_core.evaluation.coco import coco_figures, load_coco_results
 from sdcn_core.evaluation.predictions import load_predictions
 from sdcn_core.models.sdcn import SDCN
 from sdcn_core.training.inputs import RunInputs
-from sdcn_core.training.judging import Judge, Verdict, results_by_class
+from sdcn_core.training.judging import Judge, Verdict, judged_metrics, results_by_class
 from sdcn_core.training.preparation import prepare_data
 from sdcn_core.training.ranks import Ranks
 from service.jobs.results import Judgement
@@ -75,7 +78,7 @@ def test_a_verdict_has_boxes_pixels_and_error_modes_as_results_keep_them(
         result.corloc
     )
     left_open = {name for name, value in result.model_dump().items() if value is None}
-    assert left_open == set()
+    assert left_open == {"coco"}
     assert sorted(verdict.maps) == list(range(8))
 
 
@@ -148,6 +151,33 @@ def test_a_verdict_without_corloc_keeps_no_error_modes(inputs: RunInputs, tmp_pa
         "precision_recall.json",
         "predictions.npz",
     }
+
+
+def test_coco_s_figures_are_judged_and_their_files_kept_where_they_are_asked_for(
+    inputs: RunInputs, whole: tuple[Judge, Verdict], tmp_path: Path
+) -> None:
+    experiment = small_experiment(**{"evaluation.coco": True})
+    judge, verdict = judged(experiment, inputs, pixels=False)
+    result = Judgement.model_validate(told := results_by_class(verdict.report))
+    assert result.coco is not None
+    assert 0 < (result.coco.ar100 or 0) <= 1
+    assert judged_metrics(told)["eval/coco/ap50"] == result.coco.ap50
+    assert verdict.report.ap == whole[1].report.ap
+    files = judge.keep(verdict, tmp_path)
+    found = load_coco_results(inputs.test, files["detections.coco.json"])
+    assert coco_figures(inputs.test, found) == verdict.report.coco
+    info = json.loads(files["image_info.coco.json"].read_text())
+    assert [category["name"] for category in info["categories"]] == list(inputs.classes)
+    _, midway = judged(experiment, inputs, corloc=False, pixels=False)
+    assert midway.report.coco is None
+
+
+def test_a_judge_that_cannot_count_coco_s_figures_says_so_before_anything_is_trained(
+    inputs: RunInputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    with pytest.raises(BadInput, match="pycocotools"):
+        Judge(small_experiment(**{"evaluation.coco": True}), inputs, Ranks.current(CPU))
 
 
 @pytest.mark.integration

@@ -1,9 +1,17 @@
 import io
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
-from service.client.result_tables import sweep_view
-from service.jobs.study_results import RunFound, RunState, SweepResults
+from service.client.result_tables import results_view, sweep_view
+from service.jobs.results import TrainResults
+from service.jobs.study_results import EvaluateResults, RunFound, RunState, SweepResults
+from tests.service.jobs.test_results import COCO, judgement
+
+
+def shown(view: RenderableType) -> str:
+    out = io.StringIO()
+    Console(file=out, width=100, color_system=None).print(view)
+    return out.getvalue()
 
 
 def test_a_trial_that_was_stopped_early_stands_below_those_that_came_to_their_end() -> None:
@@ -15,7 +23,20 @@ def test_a_trial_that_was_stopped_early_stands_below_those_that_came_to_their_en
         for name, state in ended.items()
     ]
     results = SweepResults(runs=(failed, *runs), metric="eval/mean_ap", goal="max", best="best")
-    out = io.StringIO()
-    Console(file=out, width=100, color_system=None).print(sweep_view(results))
-    rows = [line.split()[1] for line in out.getvalue().splitlines() if line.startswith("│")]
+    rows = [line.split()[1] for line in shown(sweep_view(results)).splitlines() if line.startswith("│")]
     assert rows == ["best", "second", "stopped", "failed"]
+
+
+def test_coco_s_figures_are_shown_where_there_are_some() -> None:
+    with_coco = judgement(0.5, 0.6).model_copy(update={"coco": COCO})
+    splits = {"ap_split": "test", "corloc_split": "train"}
+    for results in (
+        TrainResults(classes=("car", "cat"), trained=with_coco, chance=with_coco),
+        EvaluateResults(model="abc", classes=("car", "cat"), judgement=with_coco, **splits),
+    ):
+        lines = shown(results_view(results)).splitlines()
+        (ap50,) = [line.split("│")[2:-1] for line in lines if line.startswith("│ AP50 ")]
+        (large,) = [line.split("│")[2:-1] for line in lines if line.startswith("│ AP large ")]
+        assert {cell.strip() for cell in ap50} == {"1.0"}
+        assert {cell.strip() for cell in large} == {"–"}
+    assert "AP50" not in shown(results_view(TrainResults(classes=("car", "cat"), trained=judgement(0.5, 0.6))))

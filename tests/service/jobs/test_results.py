@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from service.jobs.results import Judgement, TrainResults
+from service.jobs.results import CocoFigures, Judgement, TrainResults
 
 OLD_ROW = {
     "classes": ["car"],
@@ -17,6 +17,9 @@ OLD_ROW = {
     "untrained": None,
     "chance": None,
 }
+
+
+COCO = CocoFigures(**{field: 0.01 * n for n, field in enumerate(CocoFigures.model_fields)} | {"ap_large": None})
 
 
 def judgement(mean_ap: float | None, mean_corloc: float | None) -> Judgement:
@@ -63,9 +66,10 @@ def test_a_split_without_boxes_has_no_mean_and_no_shortcoming() -> None:
 def test_results_written_before_pixels_and_error_modes_were_judged_are_still_read() -> None:
     trained = TrainResults.model_validate(OLD_ROW).trained
     assert (trained.mean_iou, trained.iou, trained.error_modes, trained.num_masks) == (None, None, None, 0)
+    assert trained.coco is None
 
 
-def test_pixels_and_error_modes_survive_json() -> None:
+def test_pixels_error_modes_and_coco_s_figures_survive_json() -> None:
     modes = {"correct": 0.5, "inside": 0.25, "contains": 0.25, "overlap": 0.0, "none": 0.0}
     judged = judgement(0.5, 0.6).model_copy(
         update={
@@ -74,6 +78,7 @@ def test_pixels_and_error_modes_survive_json() -> None:
             "iou": {"car": 0.4, "cat": None, "background": 0.8},
             "mean_iou": 0.6,
             "num_masks": 3,
+            "coco": COCO,
         }
     )
     assert Judgement.model_validate_json(judged.model_dump_json()) == judged

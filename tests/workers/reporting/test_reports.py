@@ -10,6 +10,7 @@ import pytest
 from service.jobs.results import TrainResults
 from service.jobs.study_results import AblationResults, RunState, ablation_rows
 from service.jobs.train_spec import TrainSpec
+from tests.service.jobs.test_results import COCO
 from tests.workers.reporting.samples import (
     ablation_results,
     ablation_spec,
@@ -102,6 +103,15 @@ def test_a_training_that_left_nothing_else_still_has_its_table(tmp_path: Path) -
     page.check()
     assert page.pictures == []
     assert "disc" in page.text
+
+
+def test_coco_s_figures_have_their_table_where_there_are_some(tmp_path: Path) -> None:
+    assert "COCO" not in train_page(tmp_path, train_results()).text
+    with_coco = judgement(0.8).model_copy(update={"coco": COCO})
+    results = train_results().model_copy(update={"trained": with_coco, "chance": with_coco, "untrained": None})
+    page = train_page(tmp_path, results)
+    page.check()
+    assert "AP50 1.0 1.0 AP75" in page.text
 
 
 def test_a_class_that_nobody_could_judge_has_a_dash(tmp_path: Path) -> None:
