@@ -43,7 +43,22 @@ class SqueezeNetBackbone(FrozenConfig):
     """everything up to and with this module keeps its weights"""
 
 
-BackboneConfig = Annotated[Vgg16Backbone | SmallVggBackbone | SqueezeNetBackbone, Field(discriminator="kind")]
+class MobileNetBackbone(FrozenConfig):
+    """MobileNetV2 1.0: layers that would stride further are dilated instead; weights with batch norm folded in."""
+
+    kind: Literal["mobilenet_v2"] = "mobilenet_v2"
+    weights: WeightsFile | None = None
+    frozen: Literal["none", "block3", "block6", "block13", "block17", "all"] = "block13"
+    """everything up to and with this block keeps its weights"""
+    stride: Literal[8, 16] = 8
+    """pixels a cell of the last map"""
+    features: Literal["block17", "head"] = "head"
+    """the last map: the last block, 320 channels, or the convolution that ImageNet's classes are read from, 1280"""
+
+
+BackboneConfig = Annotated[
+    Vgg16Backbone | SmallVggBackbone | SqueezeNetBackbone | MobileNetBackbone, Field(discriminator="kind")
+]
 
 
 class ResNet101Classifier(FrozenConfig):
@@ -68,8 +83,16 @@ class SqueezeNetClassifier(FrozenConfig):
     weights: WeightsFile | None = None
 
 
+class MobileNetClassifier(FrozenConfig):
+    """MobileNetV2 masked after block 6 (stride 8); blocks 7-17, the head and the classifier learn."""
+
+    kind: Literal["mobilenet_v2"] = "mobilenet_v2"
+    weights: WeightsFile | None = None
+
+
 ClassifierConfig = Annotated[
-    ResNet101Classifier | SmallResNetClassifier | SqueezeNetClassifier, Field(discriminator="kind")
+    ResNet101Classifier | SmallResNetClassifier | SqueezeNetClassifier | MobileNetClassifier,
+    Field(discriminator="kind"),
 ]
 
 

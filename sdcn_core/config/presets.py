@@ -5,6 +5,8 @@ A preset is a function without arguments. Its first sentence is what `GET /v1/pr
 
 from collections.abc import Callable
 
+from pydantic import JsonValue
+
 from sdcn_core.config.data import DataConfig, ProposalConfig, ScenesSource, VocSource
 from sdcn_core.config.evaluation import EvaluationConfig
 from sdcn_core.config.experiment import ExperimentConfig
@@ -207,9 +209,34 @@ def voc_squeezenet() -> ExperimentConfig:
     )
 
 
+def voc_mobilenet() -> ExperimentConfig:
+    """`voc_squeezenet` with a MobileNetV2 pretrained on ImageNet, whose features tell classes apart better, in two to
+    three times the time.
+
+    Needs mobilenet_v2_1.0_224.npz below the weights root instead. `model.backbone.stride` 16 makes the maps coarser
+    and the backbone as fast as SqueezeNet.
+    """
+    weights: JsonValue = {"path": "mobilenet_v2_1.0_224.npz"}
+    return voc_squeezenet().with_overrides(
+        {
+            "model.backbone": {"kind": "mobilenet_v2", "weights": weights, "frozen": "all"},
+            "model.classifier": {"kind": "mobilenet_v2", "weights": weights},
+        }
+    )
+
+
 PRESETS: dict[str, Callable[[], ExperimentConfig]] = {
     maker.__name__: maker
-    for maker in (scenes, scenes_oicr, tiny, voc_squeezenet, voc2007_vgg16, voc2007_oicr, voc2012_vgg16)
+    for maker in (
+        scenes,
+        scenes_oicr,
+        tiny,
+        voc_squeezenet,
+        voc_mobilenet,
+        voc2007_vgg16,
+        voc2007_oicr,
+        voc2012_vgg16,
+    )
 }
 
 

@@ -9,9 +9,16 @@ from typing import assert_never
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdcn_core.config.model import ClassifierConfig, ResNet101Classifier, SmallResNetClassifier, SqueezeNetClassifier
+from sdcn_core.config.model import (
+    ClassifierConfig,
+    MobileNetClassifier,
+    ResNet101Classifier,
+    SmallResNetClassifier,
+    SqueezeNetClassifier,
+)
 from sdcn_core.models.batch_norm import freeze_norms
 from sdcn_core.models.channels_last import channels_last_weights
+from sdcn_core.models.mobilenet import mobilenet_classifier
 from sdcn_core.models.resnet import resnet101_classifier, small_classifier
 from sdcn_core.models.squeezenet import squeezenet_classifier
 
@@ -68,6 +75,8 @@ def build_classifier(config: ClassifierConfig, num_classes: int, *, weights_root
             trunk, tail = small_classifier(num_classes, config.widths)
         case SqueezeNetClassifier():
             trunk, tail = squeezenet_classifier(num_classes, config.weights, weights_root)
+        case MobileNetClassifier():
+            trunk, tail = mobilenet_classifier(num_classes, config.weights, weights_root)
         case _:
             assert_never(config)
     return AdversarialClassifier(trunk, tail)

@@ -6,7 +6,13 @@ from typing import assert_never
 
 from torch import Tensor, nn
 
-from sdcn_core.config.model import BackboneConfig, SmallVggBackbone, SqueezeNetBackbone, Vgg16Backbone
+from sdcn_core.config.model import (
+    BackboneConfig,
+    MobileNetBackbone,
+    SmallVggBackbone,
+    SqueezeNetBackbone,
+    Vgg16Backbone,
+)
 from sdcn_core.models.batch_norm import freeze_norms
 
 
@@ -39,6 +45,7 @@ def build_backbone(config: BackboneConfig, *, weights_root: Path | None) -> Back
         WeightsError: the weights cannot be had.
     """
     # Here, because each of them derives from Backbone.
+    from sdcn_core.models.mobilenet import MobileNet
     from sdcn_core.models.small_vgg import SmallVgg
     from sdcn_core.models.squeezenet import SqueezeNet
     from sdcn_core.models.vgg16 import Vgg16
@@ -50,5 +57,7 @@ def build_backbone(config: BackboneConfig, *, weights_root: Path | None) -> Back
             return SmallVgg(config.widths)
         case SqueezeNetBackbone():
             return SqueezeNet(config, weights_root=weights_root)
+        case MobileNetBackbone():
+            return MobileNet(config, weights_root=weights_root)
         case _:
             assert_never(config)

@@ -36,6 +36,11 @@ def caffe_pixels() -> PixelNorm:
     return PixelNorm(mean=(123.68, 116.779, 103.939), deviation=(1.0, 1.0, 1.0))
 
 
+def tensorflow_pixels() -> PixelNorm:
+    """The convention of TF-Slim's ImageNet weights: RGB in [-1, 1]."""
+    return PixelNorm(mean=(127.5, 127.5, 127.5), deviation=(127.5, 127.5, 127.5))
+
+
 def plain_pixels() -> PixelNorm:
     """For networks trained from scratch: about zero mean and unit spread on any photographs."""
     return PixelNorm(mean=(127.5, 127.5, 127.5), deviation=(64.0, 64.0, 64.0))

@@ -8,6 +8,7 @@ from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.model import (
     BackboneConfig,
     DetectionConfig,
+    MobileNetBackbone,
     ModelConfig,
     SmallVggBackbone,
     SqueezeNetBackbone,
@@ -60,9 +61,14 @@ def _backbone(kind: str) -> BackboneConfig:
         case "small_vgg":
             return SmallVggBackbone(widths=(8, 8, 12, 16))
         case "squeezenet1_1":
-            root = shared_folder()
-            file = "squeezenet_v1.1_notop.npz"
-            known = root is not None and (root / "weights" / file).is_file()
-            return SqueezeNetBackbone(weights=WeightsFile(path=file) if known else None, frozen="none")
+            return SqueezeNetBackbone(weights=_real_weights("squeezenet_v1.1_notop.npz"), frozen="none")
+        case "mobilenet_v2":
+            return MobileNetBackbone(weights=_real_weights("mobilenet_v2_1.0_224.npz"), frozen="none")
         case _:
             return Vgg16Backbone(frozen="none")
+
+
+def _real_weights(file: str) -> WeightsFile | None:
+    """The file where it is at hand."""
+    root = shared_folder()
+    return WeightsFile(path=file) if root is not None and (root / "weights" / file).is_file() else None

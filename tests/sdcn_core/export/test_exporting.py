@@ -24,7 +24,7 @@ from tests.sdcn_core.export.conftest import Exported
 from tests.sdcn_core.export.saved_models import CLASSES, experiment_of, write_model
 
 ROOT = Path(__file__).parents[3]
-BACKBONES = ("small_vgg", "squeezenet1_1", "vgg16_d8")
+BACKBONES = ("small_vgg", "squeezenet1_1", "vgg16_d8", "mobilenet_v2")
 SIZES = ((83, 117), (64, 64), (33, 200), (97, 9))
 MEASURED_DIFFERENCE = 1e-5
 """of ONNX; 3e-6 was the largest seen"""

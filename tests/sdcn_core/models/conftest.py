@@ -19,9 +19,17 @@ def shared_weights() -> Path:
     folder = SHARED / "weights"
     if not folder.is_dir():
         pytest.skip(
-            f"{folder} is absent: set SDCN_TEST_SHARED to a folder that holds weights/squeezenet_v1.1_notop.npz"
+            f"{folder} is absent: set SDCN_TEST_SHARED to a folder that holds weights/squeezenet_v1.1_notop.npz and"
+            " weights/mobilenet_v2_1.0_224.npz"
         )
     return folder
+
+
+@pytest.fixture
+def pattern() -> torch.Tensor:
+    """The image whose features are on record: (x % 256, y % 256, (x + 2 y) % 256), RGB, 224 px."""
+    y, x = torch.meshgrid(torch.arange(224), torch.arange(224), indexing="ij")
+    return torch.stack([x % 256, y % 256, (x + 2 * y) % 256]).float()[None]
 
 
 @pytest.fixture

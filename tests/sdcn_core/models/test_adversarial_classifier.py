@@ -4,10 +4,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sdcn_core.config.model import ClassifierConfig, ResNet101Classifier, SmallResNetClassifier, SqueezeNetClassifier
+from sdcn_core.config.model import (
+    ClassifierConfig,
+    MobileNetClassifier,
+    ResNet101Classifier,
+    SmallResNetClassifier,
+    SqueezeNetClassifier,
+)
 from sdcn_core.models.adversarial_classifier import AdversarialClassifier, build_classifier
 
-CONFIGS = [ResNet101Classifier(), SmallResNetClassifier(widths=(4, 6, 8, 8, 8)), SqueezeNetClassifier()]
+CONFIGS = [
+    ResNet101Classifier(),
+    SmallResNetClassifier(widths=(4, 6, 8, 8, 8)),
+    SqueezeNetClassifier(),
+    MobileNetClassifier(),
+]
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda c: c.kind)
@@ -78,8 +89,9 @@ def test_resnet101s_norms_are_frozen_from_the_start() -> None:
     assert {"trunk.stem.conv.weight", "tail.layer4.2.unit3.conv.weight", "tail.classify.bias"} <= learning
 
 
-def test_squeezenet_learns_after_the_mask_only() -> None:
-    classifier = build_classifier(SqueezeNetClassifier(), 2, weights_root=None)
+@pytest.mark.parametrize("config", [SqueezeNetClassifier(), MobileNetClassifier()], ids=lambda c: c.kind)
+def test_pretrained_small_networks_learn_after_the_mask_only(config: ClassifierConfig) -> None:
+    classifier = build_classifier(config, 2, weights_root=None)
     frozen: list[nn.Parameter] = [p for p in classifier.parameters() if not p.requires_grad]
     assert len(frozen) == len(list(classifier.trunk.parameters()))
     assert all(p.requires_grad for p in classifier.tail.parameters())

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdcn_core.config.model import BackboneConfig, SmallVggBackbone, SqueezeNetBackbone, Vgg16Backbone
+from sdcn_core.config.model import (
+    BackboneConfig,
+    MobileNetBackbone,
+    SmallVggBackbone,
+    SqueezeNetBackbone,
+    Vgg16Backbone,
+)
 from sdcn_core.models.backbone import Backbone, build_backbone
 from sdcn_core.models.image_classifier import ImageClassifier
 
@@ -10,6 +16,7 @@ CONFIGS = [
     Vgg16Backbone(frozen="none"),
     SmallVggBackbone(widths=(4, 6, 8, 10)),
     SqueezeNetBackbone(frozen="none"),
+    MobileNetBackbone(frozen="none"),
 ]
 
 
@@ -61,6 +68,15 @@ def test_vgg16_freezes_blocks_from_the_first_on(frozen: str, first_free: str) ->
     free = [name for name, p in backbone.named_parameters() if p.requires_grad]
     assert free[0] == f"{first_free}.weight"
     assert free == [name for name, _ in backbone.named_parameters() if name >= first_free]
+
+
+@pytest.mark.parametrize(
+    ("frozen", "free"), [("none", 52), ("block3", 43), ("block13", 13), ("block17", 1), ("all", 0)]
+)
+def test_mobilenet_freezes_blocks_from_the_first_on(frozen: str, free: int) -> None:
+    backbone = built(MobileNetBackbone.model_validate({"frozen": frozen}))
+    weights = [p for name, p in backbone.named_parameters() if name.endswith("weight")]
+    assert [p.requires_grad for p in weights] == [False] * (len(weights) - free) + [True] * free
 
 
 @pytest.mark.parametrize(("frozen", "free"), [("none", 25), ("fire3", 18), ("fire5", 12), ("fire9", 0)])

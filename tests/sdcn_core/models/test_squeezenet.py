@@ -14,13 +14,6 @@ FILE = WeightsFile(
 )
 
 
-@pytest.fixture
-def pattern() -> Tensor:
-    """The image whose features are on record: (x % 256, y % 256, (x + 2 y) % 256), RGB, 224 px."""
-    y, x = torch.meshgrid(torch.arange(224), torch.arange(224), indexing="ij")
-    return torch.stack([x % 256, y % 256, (x + 2 * y) % 256]).float()[None]
-
-
 def test_caffes_undilated_network_reproduces_the_features_on_record(shared_weights: Path, pattern: Tensor) -> None:
     record = json.loads((shared_weights / "ref_outputs.json").read_text())["squeezenet_v1.1"]["ceil"]
     early, late = EarlyFires(padding=0), LateFires(stride=2, padding=0)

@@ -43,12 +43,16 @@ SDCN = small_experiment(
 SCENES = ScenesSource.model_validate(SDCN.data.source.model_dump())
 VOC: JsonValue = {"kind": "voc", "path": "scenes", "train_split": "train", "test_split": "test"}
 SQUEEZENET: JsonValue = {"kind": "squeezenet1_1", "frozen": "none"}
+MOBILENET: JsonValue = {"kind": "mobilenet_v2", "frozen": "none"}
 
 BASES = {
     "sdcn": SDCN,
     "oicr": SDCN.with_overrides(METHODS["oicr"]()),
     "squeezenet": SDCN.with_overrides(
         {"data.source": VOC, "model.backbone": SQUEEZENET, "model.classifier": {"kind": "squeezenet1_1"}}
+    ),
+    "mobilenet": SDCN.with_overrides(
+        {"data.source": VOC, "model.backbone": MOBILENET, "model.classifier": {"kind": "mobilenet_v2"}}
     ),
     "vgg": SDCN.with_overrides({"model.backbone": {"kind": "vgg16_d8"}, "model.classifier": {"kind": "resnet101"}}),
 }
@@ -63,16 +67,20 @@ HAND_MADE: dict[str, dict[str, JsonValue]] = {
     "model.backbone[small_vgg].kind": {"model.backbone": SQUEEZENET},
     "model.backbone[squeezenet1_1].kind": {"model.backbone": {"kind": "small_vgg"}},
     "model.backbone[squeezenet1_1].weights": {"model.backbone.weights": {"path": "weights.npz"}},
+    "model.backbone[mobilenet_v2].kind": {"model.backbone": {"kind": "small_vgg"}},
+    "model.backbone[mobilenet_v2].weights": {"model.backbone.weights": {"path": "weights.npz"}},
     "model.backbone[vgg16_d8].kind": {"model.backbone": {"kind": "small_vgg"}},
     "model.backbone[vgg16_d8].weights": {"model.backbone.weights": {"path": "weights.pth"}},
     "model.classifier[small_resnet].kind": {"model.classifier": {"kind": "squeezenet1_1"}},
     "model.classifier[squeezenet1_1].kind": {"model.classifier": {"kind": "small_resnet"}},
+    "model.classifier[mobilenet_v2].kind": {"model.classifier": {"kind": "small_resnet"}},
     "objective.segmentation_branch": METHODS["oicr"](),
 }
 """Fields whose other values follow from no type: they need a file, or other fields with them."""
 
 NOT_VARIED = {
     "model.classifier[squeezenet1_1].weights": "a file of weights would have to be there for the run",
+    "model.classifier[mobilenet_v2].weights": "likewise",
     "model.classifier[resnet101].weights": "likewise",
     "model.classifier[resnet101].kind": "the runs of VGG16 that it asks for take too long",
 }
