@@ -44,6 +44,12 @@ class EvaluationConfig(FrozenConfig):
     """a detection is right above this overlap, strictly"""
     coco: bool = False
     """also count COCO's twelve figures, and keep the detections as COCO's server takes them; needs pycocotools"""
+    comp4: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")] | None = None
+    """also keep the detections as the server of Pascal VOC takes them, in comp4.tar.gz: the data set as the server
+    calls it, for example VOC2012; null: do not"""
+    rounded: bool = False
+    """AP is counted on scores of three decimals and box edges of one, as in the files from which OICR's code counts it:
+    many scores tie"""
     every_steps: int | None = Field(default=None, ge=1)
     """AP on the test split every so many steps of stages apart and loop, rounded up to a checkpoint; null: at the end
     only"""

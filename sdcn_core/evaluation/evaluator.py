@@ -16,6 +16,7 @@ from sdcn_core.data.images import read_image
 from sdcn_core.errors import TrainingDiverged
 from sdcn_core.evaluation.average_precision import ClassAP, average_precision, match_detections
 from sdcn_core.evaluation.coco import coco_figures
+from sdcn_core.evaluation.comp4 import rounded
 from sdcn_core.evaluation.corloc import correct_localization, localize
 from sdcn_core.evaluation.detections import detections_by_protocol
 from sdcn_core.evaluation.error_modes import ClassErrorModes, classify_best_boxes, count_error_modes
@@ -137,6 +138,8 @@ def judge(
     detections = detections_by_protocol(
         [record.image_id for record in test.image_set.records], scores, proposals, config
     )
+    if config.rounded:
+        detections = tuple(map(rounded, detections))
     num_classes = len(test.image_set.classes)
     matches = [
         match_detections(found, annotation, num_classes=num_classes, match_iou=config.match_iou)

@@ -17,6 +17,7 @@ from sdcn_core.data.images import read_image
 from sdcn_core.data.proposals import ProposalStore
 from sdcn_core.evaluation.average_precision import ClassAP
 from sdcn_core.evaluation.coco import image_info, require_coco_tools, save_coco_results
+from sdcn_core.evaluation.comp4 import save_comp4
 from sdcn_core.evaluation.error_modes import ClassErrorModes, shares_by_mode
 from sdcn_core.evaluation.evaluator import chance_scores, judge, score_images
 from sdcn_core.evaluation.figures_data import error_modes_json, precision_recall_json
@@ -40,6 +41,7 @@ GALLERY_FILE = "gallery.jpg"
 CURVES_FILE = "precision_recall.json"
 ERROR_MODES_FILE = "error_modes.json"
 PREDICTIONS_FILE = "predictions.npz"
+COMP4_FILE = "comp4.tar.gz"
 COCO_FILE = "detections.coco.json"
 COCO_INFO_FILE = "image_info.coco.json"
 
@@ -138,7 +140,8 @@ class Judge:
         Returns:
             name -> file: the pictures DETECTIONS_FILE (images evenly spread over the test split) and GALLERY_FILE
             (the best and the worst of those shown), CURVES_FILE, PREDICTIONS_FILE (`load_predictions` reads it),
-            ERROR_MODES_FILE where CorLoc was judged, and with `evaluation.coco` COCO_FILE and COCO_INFO_FILE.
+            ERROR_MODES_FILE where CorLoc was judged, and where they are asked for COMP4_FILE, COCO_FILE and
+            COCO_INFO_FILE.
         """
         test = self._inputs.test
         ids = [record.image_id for record in test.image_set.records]
@@ -154,6 +157,10 @@ class Judge:
             files[ERROR_MODES_FILE] = folder / ERROR_MODES_FILE
             judged = self._inputs.judged_train.image_set
             _write_json(error_modes_json(judged, verdict.error_modes, config), files[ERROR_MODES_FILE])
+        if config.comp4 is not None:
+            files[COMP4_FILE] = folder / COMP4_FILE
+            where = {"data_set": config.comp4, "split": test.image_set.name}
+            save_comp4(verdict.detections, test.image_set.classes, files[COMP4_FILE], **where)
         if config.coco:
             files |= {name: folder / name for name in (COCO_FILE, COCO_INFO_FILE)}
             save_coco_results(test, verdict.detections, files[COCO_FILE])

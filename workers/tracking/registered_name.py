@@ -9,7 +9,13 @@ from sdcn_core.config.data import DataSource, VocSource
 from sdcn_core.config.experiment import ExperimentConfig
 
 WITHOUT_EFFECT = frozenset(
-    {"evaluation.coco", "evaluation.every_steps", "evaluation.baselines", "evaluation.pictured_images"}
+    {
+        "evaluation.coco",
+        "evaluation.comp4",
+        "evaluation.every_steps",
+        "evaluation.baselines",
+        "evaluation.pictured_images",
+    }
 )
 """fields of the evaluation that leave mAP as it is; any other, a later one too, tells names apart"""
 FOLDER_LENGTH = 200

@@ -1,6 +1,5 @@
 """Readers of the published results that the evaluator is held against; not part of the repository."""
 
-import gzip
 import json
 import tarfile
 from pathlib import Path
@@ -11,8 +10,8 @@ import numpy as np
 import pytest
 
 from sdcn_core.data.image_set import AnnotatedSet, CocoNumbers, ImageRecord, ImageSet
-from sdcn_core.structures.annotation import Annotation, Detections
-from tests.sdcn_core.evaluation.made_up import annotation, detections
+from sdcn_core.structures.annotation import Annotation
+from tests.sdcn_core.evaluation.made_up import annotation
 from tests.shared_material import SHARED
 
 VOC_CLASSES = (
@@ -83,18 +82,3 @@ def coco_split(folder: Path) -> AnnotatedSet:
     ids = {record.image_id: int(record.image_id) for record in records}
     coco = CocoNumbers(ids, tuple(numbers), areas)
     return AnnotatedSet(ImageSet("val", names, tuple(records)), tuple(truths), coco=coco)
-
-
-def comp4_detections(folder: Path, image_ids: list[str]) -> list[Detections]:
-    """The detections of comp4_det_test_<class>.txt.gz, one entry an image of `image_ids`."""
-    rows: dict[str, list[tuple[float, ...]]] = {image_id: [] for image_id in image_ids}
-    for c, name in enumerate(VOC_CLASSES):
-        with gzip.open(folder / f"comp4_det_test_{name}.txt.gz", "rt") as lines:
-            for line in lines:
-                image_id, *numbers = line.split()
-                rows[image_id].append((c, *map(float, numbers)))
-    found = []
-    for image_id, of_image in rows.items():
-        table = np.array(of_image).reshape(-1, 6)  # class, score, xyxy
-        found.append(detections(half_open(table[:, 2:]), table[:, 1], table[:, 0], image_id))
-    return found

@@ -6,12 +6,12 @@ import pytest
 
 from sdcn_core.evaluation.average_precision import ImageMatches, average_precision, match_detections
 from sdcn_core.evaluation.class_means import mean_over_classes
+from sdcn_core.evaluation.comp4 import load_comp4
 from sdcn_core.evaluation.corloc import correct_localization, localize
 from sdcn_core.structures.annotation import Annotation, Detections
 from tests.sdcn_core.evaluation.made_up import annotation, detections
 from tests.sdcn_core.evaluation.published import (
     VOC_CLASSES,
-    comp4_detections,
     published_folder,
     voc07_test_annotations,
 )
@@ -26,7 +26,7 @@ def voc07() -> Split:
     truths = voc07_test_annotations()
     return (
         list(truths.values()),
-        comp4_detections(folder / "det", list(truths)),
+        list(load_comp4(folder / "det", VOC_CLASSES, list(truths), split="test")),
         json.loads((folder / "expected.json").read_text()),
     )
 

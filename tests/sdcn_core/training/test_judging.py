@@ -1,5 +1,6 @@
 import json
 import sys
+import tarfile
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ from sdcn_core.data.datasets import DataRoots
 from sdcn_core.errors import BadInput
 from sdcn_core.evaluation.average_precision import ELEVEN_RECALLS
 from sdcn_core.evaluation.coco import coco_figures, load_coco_results
+from sdcn_core.evaluation.comp4 import load_comp4
 from sdcn_core.evaluation.predictions import load_predictions
 from sdcn_core.models.sdcn import SDCN
 from sdcn_core.training.inputs import RunInputs
@@ -151,6 +153,17 @@ def test_a_verdict_without_corloc_keeps_no_error_modes(inputs: RunInputs, tmp_pa
         "precision_recall.json",
         "predictions.npz",
     }
+
+
+def test_the_archive_for_the_server_of_voc_is_kept_where_it_is_asked_for(inputs: RunInputs, tmp_path: Path) -> None:
+    experiment = small_experiment(**{"evaluation.comp4": "VOC2012"})
+    judge, verdict = judged(experiment, inputs, corloc=False, pixels=False)
+    with tarfile.open(judge.keep(verdict, tmp_path)["comp4.tar.gz"]) as archive:
+        archive.extractall(tmp_path, filter="data")
+    ids = [record.image_id for record in inputs.test.image_set.records]
+    found = load_comp4(tmp_path / "results/VOC2012/Main", inputs.classes, ids, split="test")
+    for before, after in zip(verdict.detections, found, strict=True):
+        np.testing.assert_array_equal(after.scores, before.scores)
 
 
 def test_coco_s_figures_are_judged_and_their_files_kept_where_they_are_asked_for(

@@ -83,6 +83,7 @@ def test_a_data_sets_path_becomes_a_name_that_mlflow_takes(path: str, name: str)
         {"evaluation.protocol": "pcl"},
         {"evaluation.protocol": "pcl", "evaluation.pcl.boxes_per_image": 10},
         {"evaluation.ap": "area"},
+        {"evaluation.rounded": True},
         {"evaluation.match_iou": 0.1},
     ],
     ids=lambda overrides: next(iter(overrides)),
@@ -94,7 +95,7 @@ def test_what_decides_a_mean_ap_is_in_the_name(otherwise: dict[str, JsonValue]) 
 def test_what_a_training_does_and_what_is_only_shown_is_not_in_the_name() -> None:
     trained_otherwise = {"seed": 3, "objective.tau_0": 0.3, "schedule.loop_steps": 7, "data.sampled_proposals": 9}
     shown_otherwise = {"evaluation.every_steps": 5, "evaluation.baselines": False, "evaluation.pictured_images": 2}
-    shown_otherwise |= {"evaluation.coco": True}
+    shown_otherwise |= {"evaluation.coco": True, "evaluation.comp4": "VOC2012"}
     other = preset("scenes").with_overrides({**trained_otherwise, **shown_otherwise})
     assert registered_name(other) == registered_name(preset("scenes"))
 
