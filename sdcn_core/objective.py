@@ -19,12 +19,13 @@ from sdcn_core.collaboration.segmentation_prior import apply_segmentation_prior,
 from sdcn_core.config.loss_names import LossName
 from sdcn_core.config.objective import ObjectiveConfig
 from sdcn_core.losses.adversarial import classifier_loss, mask_adversarial_loss
+from sdcn_core.losses.boxes import box_regression_loss
 from sdcn_core.losses.mil import mil_loss
 from sdcn_core.losses.pixels import pixel_label_loss
 from sdcn_core.losses.presence import mask_presence_loss
 from sdcn_core.losses.refinement import refinement_loss
 from sdcn_core.structures.outputs import DetectionOutput
-from sdcn_core.targets.instances import mine_instances
+from sdcn_core.targets.instances import InstanceLabels, mine_instances
 from sdcn_core.targets.pixels import mine_pixels
 
 Losses = dict[LossName, Tensor]
@@ -39,7 +40,8 @@ class DetectionObjective:
     def __call__(
         self, output: DetectionOutput, proposals: Tensor, image_labels: Tensor, *, prior: Tensor | None
     ) -> Losses:
-        """The unscaled terms MIL and, with refinements, REF: their sum over k, the first by its own weight.
+        """The unscaled terms MIL and, with refinements, REF, with box regression BOX: sums over k, the first by its own
+        weight.
 
         Args:
             output: of f^D on one image.
@@ -56,8 +58,10 @@ class DetectionObjective:
             )
         }
         teacher = scores.detach()  # (N, C); D^m teaches the first refinement, each refinement the next
-        refinements = []
-        for logits in output.refinement_logits:
+        refinements: list[Tensor] = []
+        regressions: list[Tensor] = []
+        for index, logits in enumerate(output.refinement_logits):
+            weight = self.config.first_refinement_weight if index == 0 else 1.0
             instances = mine_instances(
                 teacher,
                 proposals,
@@ -65,16 +69,28 @@ class DetectionObjective:
                 foreground_iou=self.config.foreground_iou,
                 ignored_below_iou=self.config.ignored_below_iou,
             )
-            refinements.append(
-                refinement_loss(
-                    logits, instances.labels, instances.weights, normalizer=self.config.refinement_normalizer
-                )
-            )
+            normalizer = self.config.refinement_normalizer
+            loss = refinement_loss(logits, instances.labels, instances.weights, normalizer=normalizer)
+            refinements.append(weight * loss)
+            if output.refinement_deltas:
+                regressions.append(weight * self._regression(output.refinement_deltas[index], proposals, instances))
             teacher = logits.detach().softmax(dim=1)[:, :-1]
         if refinements:
-            refinements[0] = self.config.first_refinement_weight * refinements[0]
             losses[LossName.REF] = torch.stack(refinements).sum()
+        if regressions:
+            losses[LossName.BOX] = torch.stack(regressions).sum()
         return losses
+
+    def _regression(self, deltas: Tensor, proposals: Tensor, instances: InstanceLabels) -> Tensor:
+        """Of one refinement."""
+        return box_regression_loss(
+            deltas,
+            proposals,
+            instances.labels,
+            instances.weights,
+            instances.seed_boxes,
+            normalizer=self.config.refinement_normalizer,
+        )
 
 
 @dataclass(frozen=True)
@@ -177,6 +193,7 @@ class SDCNObjective:
         return {
             LossName.MIL: self.config.lambda_mil,
             LossName.REF: self.config.lambda_ref,
+            LossName.BOX: self.config.lambda_box,
             LossName.ADV: self.config.lambda_adv,
             LossName.CLS: self.config.lambda_cls,
             LossName.SEG: self.config.lambda_seg,

@@ -8,6 +8,8 @@ class LossName(StrEnum):
 
     MIL = "mil"
     REF = "ref"
+    BOX = "box"
+    """of the refinements' box regression, where they have one"""
     ADV = "adv"
     CLS = "cls"
     SEG = "seg"

@@ -20,7 +20,7 @@ def wsddn() -> Overrides:
     Without its spatial regulariser, which OICR and SDCN have dropped too. The paper quotes 34.8 mAP and 53.5 CorLoc on
     VOC 2007 with VGG16 (tables 3 and 4).
     """
-    return _detection_alone() | {"model.detection.refinements": 0}
+    return _detection_alone() | {"model.detection.refinements": 0, "model.detection.box_regression": False}
 
 
 def oicr() -> Overrides:

@@ -22,6 +22,8 @@ class ObjectiveConfig(FrozenConfig):
     lambda_seg: float = Field(default=0.1, ge=0, le=1000)
     lambda_mil: float = Field(default=1.0, ge=0, le=1000)
     lambda_ref: float = Field(default=1.0, ge=0, le=1000)
+    lambda_box: float = Field(default=1.0, ge=0, le=1000)
+    """of the refinements' box regression, where model.detection.box_regression is on; 1 in MIST's code"""
 
     tau_0: float = Field(default=0.5, gt=0, le=100)
     """tolerance for a wrong segmentation, eq. (17)"""
@@ -36,8 +38,8 @@ class ObjectiveConfig(FrozenConfig):
     in OICR and the paper. PCL's code (Tang et al. 2018) has 0.1; on VOC 2007 it reached 50.7 mAP with and 46.6 without
     (ppengtang/pcl.pytorch#59)"""
     first_refinement_weight: float = Field(default=1.0, gt=0, le=100)
-    """the loss of the first refinement times this, eq. (7). PCL's code has 3; on VOC 2007 it reached 50.7 mAP with and
-    46.4 without (ppengtang/pcl.pytorch#59)"""
+    """the loss of the first refinement, and of its box regression, times this, eq. (7). PCL's code has 3; on VOC 2007
+    it reached 50.7 mAP with and 46.4 without (ppengtang/pcl.pytorch#59)"""
 
     segmentation_prior: Literal["region_iou", "ts2c"] = "region_iou"
     """what makes a proposal good in eq. (17): its IoU with a segmented region; or, in its place, TS2C's objectness (Wei

@@ -31,6 +31,8 @@ class Contract(_Part):
         " x1 <= x < x2"
     )
     scores: str = "float32 (N, C) in [0, 1], columns in the order of `classes`, no background"
+    boxes: str | None = None
+    """a second output; null: there is none, the boxes are the proposals"""
     program_min_side_px: int
     """shortest side of an image that model.pt2 takes; model.onnx takes any"""
 
@@ -45,7 +47,9 @@ class Normalisation(_Part):
 
 
 class Testing(_Part):
-    """How the model was judged; the scores of an image's passes are averaged before suppression."""
+    """How the model was judged; the scores of an image's passes are averaged before suppression, and so are the
+    moves of regressed boxes.
+    """
 
     scales_px: tuple[int, ...] | None
     """one pass at each; null: one at the image's own size"""
@@ -73,7 +77,8 @@ class Testing(_Part):
 class CheckedFile(_Part):
     sha256: str
     largest_difference: float
-    """of a score from the model's own, on an image of noise with boxes of all kinds"""
+    """of a score from the model's own, on an image of noise with boxes of all kinds; or of a regressed box's edge, in
+    parts of the image's longer side"""
     written_with: str
     run: tuple[str, ...]
     """lines of Python"""
@@ -111,7 +116,10 @@ class ModelCard(_Part):
             refinements=experiment.model.detection.refinements,
             classes=saved.classes,
             stride=stride,
-            contract=Contract(program_min_side_px=stride + 1),
+            contract=Contract(
+                program_min_side_px=stride + 1,
+                boxes=REGRESSED_BOXES if experiment.model.detection.box_regression else None,
+            ),
             normalisation=_normalisation(saved),
             testing=_testing(experiment.evaluation, experiment.data.max_side_px),
             proposals=experiment.data.proposals,
@@ -124,16 +132,34 @@ class ModelCard(_Part):
         return {f"sdcn.{name}": text for name, text in (parts | {"card": _json(whole)}).items()}
 
 
-RUN_PROGRAM = (
-    "import torch, sdcn_core.export.operator",
-    f'detector = torch.export.load("{TORCH_FILE}").module()',
-    "scores = detector(image, proposals)  # tensors",
+REGRESSED_BOXES = (
+    "float32 (N, C, 4): x1, y1, x2, y2 of each proposal moved as a box of each class, in pixels of the image as given,"
+    " half-open, not cut at its edges"
 )
-RUN_ONNX = (
-    "import onnxruntime",
-    f'session = onnxruntime.InferenceSession("{ONNX_FILE}", providers=["CPUExecutionProvider"])',
-    'scores = session.run(["scores"], {"image": image, "proposals": proposals})[0]  # numpy arrays',
-)
+
+
+def run_program_lines(*, box_regression: bool) -> tuple[str, ...]:
+    """Python that runs `model.pt2`."""
+    return (
+        "import torch, sdcn_core.export.operator",
+        f'detector = torch.export.load("{TORCH_FILE}").module()',
+        f"{_outputs(box_regression)} = detector(image, proposals)  # tensors",
+    )
+
+
+def run_onnx_lines(*, box_regression: bool) -> tuple[str, ...]:
+    """Python that runs `model.onnx`."""
+    names = '["scores", "boxes"]' if box_regression else '["scores"]'
+    call = f'session.run({names}, {{"image": image, "proposals": proposals}})'
+    return (
+        "import onnxruntime",
+        f'session = onnxruntime.InferenceSession("{ONNX_FILE}", providers=["CPUExecutionProvider"])',
+        f"{_outputs(box_regression)} = {call if box_regression else f'{call}[0]'}  # numpy arrays",
+    )
+
+
+def _outputs(box_regression: bool) -> str:
+    return "scores, boxes" if box_regression else "scores"
 
 
 def _json(value: object) -> str:

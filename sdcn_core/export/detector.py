@@ -1,4 +1,4 @@
-"""The network of test time as one module with tensors in and a tensor out: what is exported."""
+"""The network of test time as one module with tensors in and tensors out: what is exported."""
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from sdcn_core.export.operator import roi_max_pool
 from sdcn_core.models.sdcn import SDCN
+from sdcn_core.structures.box_deltas import DELTA_UNITS, decode_boxes
 
 
 class Detector(nn.Module):
@@ -22,8 +23,10 @@ class Detector(nn.Module):
         self.detection = sdcn.detection
         self.train(sdcn.training)
 
-    def forward(self, image: Tensor, proposals: Tensor) -> Tensor:
-        """Scores (N, C) in [0, 1], without background: the refinements' mean, or D^m where there are none.
+    def forward(self, image: Tensor, proposals: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Scores (N, C) in [0, 1], without background: the refinements' mean, or D^m where there are none. With box
+        regression also where it moves each proposal as a box of each class, (N, C, 4) xyxy px, half-open, not cut at
+        the image's edges.
 
         Args:
             image: (1, 3, H, W) float32, RGB in [0, 255].
@@ -37,7 +40,12 @@ class Detector(nn.Module):
         if not self.detection.refinement.heads:
             return self._midn_scores(hidden)
         refinements = [logits.softmax(dim=1) for logits in self.detection.refinement(hidden)]  # K times (N, C + 1)
-        return torch.stack(refinements).mean(dim=0)[:, : self.num_classes]
+        scores = torch.stack(refinements).mean(dim=0)[:, : self.num_classes]
+        moves = self.detection.refinement.deltas(hidden)  # K or 0 times (N, C, 4)
+        if not moves:
+            return scores
+        deltas = torch.stack(moves).mean(dim=0)
+        return scores, decode_boxes(proposals, deltas * deltas.new_tensor(DELTA_UNITS))
 
     def _midn_scores(self, hidden: Tensor) -> Tensor:
         """D^m, eq. (2), of one image. `Midn` splits several by their numbers, which a program would hold fixed."""

@@ -10,15 +10,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sdcn_core.errors import SdcnError
-from sdcn_core.export.card import CARD_FILE, ONNX_FILE, RUN_ONNX, RUN_PROGRAM, TORCH_FILE, CheckedFile, ModelCard
+from sdcn_core.export.card import (
+    CARD_FILE,
+    ONNX_FILE,
+    TORCH_FILE,
+    CheckedFile,
+    ModelCard,
+    run_onnx_lines,
+    run_program_lines,
+)
 from sdcn_core.export.detector import Detector
 from sdcn_core.export.onnx_model import check_installed, export_onnx, run_onnx
 from sdcn_core.export.probe import probe_input
 from sdcn_core.export.torch_program import run_program, save_program, trace
 from sdcn_core.models.saved import SavedModel, load_model
+from sdcn_core.structures.box_deltas import decode_boxes
 
 ONNX_TOLERANCE = 1e-4
-"""of a score; another library adds a convolution's products in another order"""
+"""of a score, and of a regressed box's edge in parts of the image's longer side; another library adds a convolution's
+products in another order"""
 
 
 class ExportFailed(SdcnError):
@@ -47,15 +57,16 @@ def export_model(model_path: Path, folder: Path) -> dict[str, Path]:
     saved = load_model(model_path)
     folder.mkdir(parents=True, exist_ok=True)
     card = ModelCard.of(saved)
+    regresses = saved.experiment.model.detection.box_regression
     program = trace(Detector(saved.sdcn))
     torch_file = _checked(
         saved,
         folder / TORCH_FILE,
         write=lambda path: save_program(program, path, notes={CARD_FILE: card.model_dump_json(exclude={"files"})}),
-        run=lambda path, image, proposals: run_program(path, image, proposals).numpy(),
+        run=lambda *probe: tuple(said.numpy() for said in run_program(*probe)),
         tolerance=0.0,
         written_with=("torch",),
-        lines=RUN_PROGRAM,
+        lines=run_program_lines(box_regression=regresses),
     )
     onnx_file = _checked(
         saved,
@@ -64,7 +75,7 @@ def export_model(model_path: Path, folder: Path) -> dict[str, Path]:
         run=run_onnx,
         tolerance=ONNX_TOLERANCE,
         written_with=("torch", "onnx", "onnxscript", "onnxruntime"),
-        lines=RUN_ONNX,
+        lines=run_onnx_lines(box_regression=regresses),
     )
     card = card.model_copy(update={"files": {TORCH_FILE: torch_file, ONNX_FILE: onnx_file}})
     partial = _partial(folder / CARD_FILE)
@@ -78,7 +89,7 @@ def _checked(
     path: Path,
     *,
     write: Callable[[Path], None],
-    run: Callable[[Path, Tensor, Tensor], NDArray[np.float32]],
+    run: Callable[[Path, Tensor, Tensor], tuple[NDArray[np.float32], ...]],
     tolerance: float,
     written_with: tuple[str, ...],
     lines: tuple[str, ...],
@@ -88,8 +99,12 @@ def _checked(
     try:
         write(partial)
         image, proposals = probe_input()
-        own = saved.sdcn.detect(image, (proposals,))[0].scores.numpy()
-        difference = float(np.abs(run(partial, image, proposals) - own).max())
+        own = _said_by(saved, image, proposals)
+        scales = (1, max(image.shape[2:]))  # of scores, and of boxes
+        difference = max(
+            float(np.abs(said - expected).max() / scale)
+            for said, expected, scale in zip(run(partial, image, proposals), own, scales[: len(own)], strict=True)
+        )
         if not difference <= tolerance:  # NaN too
             raise ExportFailed(
                 f"{path.name} of model {saved.sha256[:12]} scores differently by {difference:.3g}, more than"
@@ -102,6 +117,14 @@ def _checked(
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in written_with)
     return CheckedFile(sha256=sha256, largest_difference=difference, written_with=versions, run=lines)
+
+
+def _said_by(saved: SavedModel, image: Tensor, proposals: Tensor) -> tuple[NDArray[np.float32], ...]:
+    """What the model itself says, as exported files do."""
+    own = saved.sdcn.detect(image, (proposals,))[0]
+    if own.deltas is None:
+        return (own.scores.numpy(),)
+    return own.scores.numpy(), decode_boxes(proposals, own.deltas).numpy()
 
 
 def _partial(path: Path) -> Path:

@@ -20,7 +20,8 @@ from sdcn_core.errors import BadInput
 
 OPSET = 20
 INPUTS = ("image", "proposals")
-OUTPUT = "scores"
+OUTPUTS = ("scores", "boxes")
+"""boxes of a detector that regresses them"""
 MAX_BYTES = 2**31 - 2**20
 """of one protobuf message, less room for the graph"""
 
@@ -58,7 +59,7 @@ def export_onnx(program: ExportedProgram, path: Path, *, properties: Mapping[str
             opset_version=OPSET,
             custom_translation_table={torch.ops.sdcn.roi_max_pool.default: _max_roi_pool(onnxscript)},
             input_names=INPUTS,
-            output_names=(OUTPUT,),
+            output_names=OUTPUTS[: len(program.graph_signature.user_outputs)],
             verbose=False,
         )
     assert translated is not None  # None is for other exporters
@@ -71,18 +72,15 @@ def export_onnx(program: ExportedProgram, path: Path, *, properties: Mapping[str
     onnx.save_model(model, path, save_as_external_data=False)
 
 
-def run_onnx(path: Path, image: Tensor, proposals: Tensor) -> NDArray[np.float32]:
-    """Scores (N, C) by onnxruntime on the CPU.
+def run_onnx(path: Path, image: Tensor, proposals: Tensor) -> tuple[NDArray[np.float32], ...]:
+    """Scores (N, C), and boxes (N, C, 4) of a detector that regresses them, by onnxruntime on the CPU.
 
     Raises:
         BadInput: onnxruntime is not installed.
     """
     runtime = _package("onnxruntime")
     session = runtime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    scores: NDArray[np.float32] = session.run(
-        [OUTPUT], dict(zip(INPUTS, (image.numpy(), proposals.numpy()), strict=True))
-    )[0]
-    return scores
+    return tuple(session.run(None, dict(zip(INPUTS, (image.numpy(), proposals.numpy()), strict=True))))
 
 
 def _max_roi_pool(onnxscript: Any) -> Any:  # noqa: ANN401  onnxscript is optional, so are its types

@@ -33,7 +33,7 @@ def save_program(program: ExportedProgram, path: Path, *, notes: Mapping[str, st
         torch.export.save(program, path, extra_files=dict(notes))
 
 
-def run_program(path: Path, image: Tensor, proposals: Tensor) -> Tensor:
-    """Scores (N, C) by the program in the file."""
-    scores: Tensor = torch.export.load(path).module()(image, proposals)
-    return scores
+def run_program(path: Path, image: Tensor, proposals: Tensor) -> tuple[Tensor, ...]:
+    """Scores (N, C), and boxes (N, C, 4) of a detector that regresses them, by the program in the file."""
+    said: Tensor | tuple[Tensor, ...] = torch.export.load(path).module()(image, proposals)
+    return (said,) if isinstance(said, Tensor) else said

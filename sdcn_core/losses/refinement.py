@@ -1,12 +1,11 @@
 """What pseudo labels ask of a refinement. N proposals, C classes, background is class C."""
 
-from typing import Literal, assert_never
+from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_NO_WEIGHT = 1e-12  # OICR's threshold, below which a proposal does not count
+from sdcn_core.losses.weighting import weight_divisor
 
 
 def refinement_loss(
@@ -25,11 +24,4 @@ def refinement_loss(
         () >= 0; 0 with zero gradient where all weights are zero.
     """
     cross_entropy = F.cross_entropy(logits, labels, reduction="none")  # (N,)
-    match normalizer:
-        case "valid_count":
-            divisor = (weights > _NO_WEIGHT).sum().clamp(min=1)
-        case "weight_sum":
-            divisor = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
-        case _:
-            assert_never(normalizer)
-    return (weights * cross_entropy).sum() / divisor
+    return (weights * cross_entropy).sum() / weight_divisor(weights, normalizer)

@@ -24,7 +24,9 @@ class DetectionBranch(nn.Module):
         super().__init__()
         self.features = RoiFeatures(in_channels, stride, config)
         self.midn = Midn(config.hidden, num_classes)
-        self.refinement = Refinement(config.hidden, num_classes, config.refinements)
+        self.refinement = Refinement(
+            config.hidden, num_classes, config.refinements, box_regression=config.box_regression
+        )
 
     def forward(self, x: Tensor, proposals: tuple[Tensor, ...]) -> tuple[DetectionOutput, ...]:
         """One output an image; proposals of all images are pooled and classified in one pass.
@@ -38,7 +40,12 @@ class DetectionBranch(nn.Module):
         features = self.features(x, torch.cat(proposals), owners)  # (R, hidden)
         midn_scores = self.midn(features, counts)
         refinements = [logits.split(counts) for logits in self.refinement(features)]  # K times B times (N_b, C + 1)
+        moves = [deltas.split(counts) for deltas in self.refinement.deltas(features)]  # K or 0, B, (N_b, C, 4)
         return tuple(
-            DetectionOutput(midn_scores=scores, refinement_logits=tuple(logits[image] for logits in refinements))
+            DetectionOutput(
+                midn_scores=scores,
+                refinement_logits=tuple(logits[image] for logits in refinements),
+                refinement_deltas=tuple(deltas[image] for deltas in moves),
+            )
             for image, scores in enumerate(midn_scores)
         )

@@ -71,9 +71,12 @@ class SDCN(nn.Module):
 
     @torch.no_grad()
     def detect(self, images: Tensor, proposals: tuple[Tensor, ...]) -> tuple[ScoredProposals, ...]:
-        """Scores of each image's proposals by f^E and f^D alone: all that a test needs (appendix A).
+        """What f^E and f^D alone say of each image's proposals: all that a test needs (appendix A).
 
         The module should be in eval mode, or dropout blurs them.
         """
         outputs = self.detection(self.backbone(images)[-1], proposals)
-        return tuple(ScoredProposals(output.detection_scores()[:, : self.num_classes]) for output in outputs)
+        return tuple(
+            ScoredProposals(output.detection_scores()[:, : self.num_classes], output.detection_deltas())
+            for output in outputs
+        )

@@ -14,6 +14,11 @@ MAX_GROWTH = 1000 / 16
 image, as in Detectron"""
 
 
+DELTA_UNITS = (0.1, 0.1, 0.2, 0.2)
+"""in which a network speaks of deltas where nobody measured how large they are, so that what it says is about as large
+as 1; Faster R-CNN's, by the code of Detectron"""
+
+
 def encode_boxes(boxes: Tensor, targets: Tensor) -> Tensor:
     """Deltas (N, 4) that turn boxes (N, 4) into targets (N, 4), all of positive area.
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdcn_core.structures.box_deltas import DELTA_UNITS
+
 
 @dataclass(frozen=True)
 class DetectionOutput:
@@ -16,6 +18,15 @@ class DetectionOutput:
     """D^m, (N, C) in [0, 1], each column sums to at most 1, eq. (2)"""
     refinement_logits: tuple[Tensor, ...]
     """K times (N, C + 1), unbounded, eq. (5)"""
+    refinement_deltas: tuple[Tensor, ...] = ()
+    """K times (N, C, 4) in DELTA_UNITS, how each proposal becomes a box of each class; none without box regression"""
+
+    def detection_deltas(self) -> Tensor | None:
+        """(N, C, 4) mean of the refinements' deltas, of which the mean scores are too; None without box regression."""
+        if not self.refinement_deltas:
+            return None
+        mean = torch.stack(self.refinement_deltas).mean(dim=0)
+        return mean * mean.new_tensor(DELTA_UNITS)
 
     def detection_scores(self) -> Tensor:
         """D, (N, C + 1): mean of the refinements' softmaxes (appendix A); without refinements D^m and a zero

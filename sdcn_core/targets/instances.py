@@ -17,6 +17,8 @@ class InstanceLabels:
     """(N,) int64 in [0, C]"""
     weights: Tensor
     """(N,) >= 0: the score of the seed that the proposal was compared with, background included; 0 where ignored"""
+    seed_boxes: Tensor
+    """(N, 4) xyxy px, half-open: the box of that seed; without a seed the proposal itself"""
 
 
 @torch.no_grad()
@@ -45,6 +47,7 @@ def mine_instances(
         return InstanceLabels(
             labels=torch.full_like(scores[:, 0], len(image_labels), dtype=torch.int64),
             weights=torch.zeros_like(scores[:, 0]),
+            seed_boxes=proposals,
         )
     remaining = scores[:, positive]  # (N, P), a copy
     tops = []
@@ -53,7 +56,8 @@ def mine_instances(
         remaining[tops[-1].indices] = 0  # taken: no seed of a later class
     seeds = torch.stack([top.indices for top in tops])  # (P,)
     seed_scores = torch.stack([top.values for top in tops])
-    overlap, owner = box_iou(proposals, proposals[seeds]).max(dim=1)  # (N,)
+    seed_boxes = proposals[seeds]  # (P, 4)
+    overlap, owner = box_iou(proposals, seed_boxes).max(dim=1)  # (N,)
     labels = torch.where(overlap >= foreground_iou, positive[owner], len(image_labels))
     weights = torch.where(overlap >= ignored_below_iou, seed_scores[owner], 0)
-    return InstanceLabels(labels=labels, weights=weights)
+    return InstanceLabels(labels=labels, weights=weights, seed_boxes=seed_boxes[owner])

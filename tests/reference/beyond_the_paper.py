@@ -8,7 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tests.reference.arithmetic import Array, Cells, Numbers, cells_in
+from tests.reference.arithmetic import Array, Cells, Numbers, box_iou, cells_in, present
+from tests.reference.fast_rcnn import delta
+
+UNITS = (0.1, 0.1, 0.2, 0.2)
+"""in which deltas are predicted"""
 
 
 def ts2c_prior(
@@ -38,6 +42,32 @@ def ts2c_prior(
             prior[i, k] = max(0.0, mean_over(maps[k], inside) - mean_over(maps[k], around)) + tau_0
         prior[:, k] /= max(prior[i, k] for i in range(len(boxes)))
     return prior
+
+
+def seed_of_each(scores: Array, boxes: Array, labels: Numbers) -> list[int]:
+    """The proposal that is the seed of every proposal, as OICR chooses seeds; of an image with a positive class."""
+    remaining = scores.copy()
+    seeds = []
+    for k in present(labels)[:-1]:
+        seeds.append(int(np.argmax(remaining[:, k])))
+        remaining[seeds[-1]] = 0
+    return [seeds[int(np.argmax([box_iou(box, boxes[seed]) for seed in seeds]))] for box in boxes]
+
+
+def mist_regression(
+    deltas: Array, boxes: Array, seeds: Sequence[int], chosen: Sequence[int], weights: Sequence[float], normalizer: str
+) -> float:
+    """MIST's regression loss of one refinement: deltas (B, N, 4) in UNITS, `chosen` with background N."""
+    terms = []
+    for i, label in enumerate(chosen):
+        if label == deltas.shape[1]:
+            continue
+        target = delta(boxes[i], boxes[seeds[i]])
+        apart = [abs(deltas[i, label, c] - target[c] / UNITS[c]) for c in range(4)]
+        terms.append(weights[i] * math.fsum(0.5 * d * d if d < 1 else d - 0.5 for d in apart))
+    counted = sum(1 for weight in weights if weight > 1e-12)
+    divisor = max(1, counted) if normalizer == "valid_count" else math.fsum(weights)
+    return math.fsum(terms) / divisor if divisor > 0 else 0.0
 
 
 def mean_over(values: Array, cells: Cells) -> float:

@@ -1,5 +1,9 @@
 """The objective with what others have found since, against the twins; off, it is the paper's (test_total_loss.py)."""
 
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
 import pytest
 import torch
 
@@ -9,16 +13,22 @@ from sdcn_core.objective import Losses, SDCNObjective
 from sdcn_core.structures.outputs import DetectionOutput
 from tests.reference import detection_branch as paper
 from tests.reference.arithmetic import Array
-from tests.reference.beyond_the_paper import ts2c_prior
+from tests.reference.beyond_the_paper import mist_regression, seed_of_each, ts2c_prior
 from tests.reference.cases import Case, every_case
 from tests.reference.collaboration import eq_16_reweighted
 
 
-def losses_of(case: Case, config: ObjectiveConfig) -> Losses:
+def deltas_of(case: Case) -> list[Array]:
+    """Of each refinement, (B, N, 4) in units."""
+    return list(np.random.default_rng(0).normal(size=(3, len(case.boxes), len(case.labels), 4)) * 2)
+
+
+def losses_of(case: Case, config: ObjectiveConfig, deltas: Sequence[Array] = ()) -> Losses:
     return SDCNObjective(config, collaborate=True)(
         DetectionOutput(
             midn_scores=torch.from_numpy(case.midn),
             refinement_logits=tuple(torch.from_numpy(logits) for logits in case.refinement_logits),
+            refinement_deltas=tuple(torch.from_numpy(moves) for moves in deltas),
         ),
         torch.from_numpy(case.map_logits),
         torch.from_numpy(case.boxes),
@@ -54,3 +64,32 @@ def test_ts2cs_objectness_stands_in_for_the_overlap_with_regions(case: Case) -> 
     assert losses[LossName.MIL].item() == pytest.approx(expected, rel=1e-6)  # the prior is float32
     refinements = refinement_losses(case, reweighted, ignored_below_iou=0)
     assert losses[LossName.REF].item() == pytest.approx(sum(refinements), rel=1e-6)
+
+
+@every_case
+@pytest.mark.parametrize("normalizer", ["valid_count", "weight_sum"])
+def test_mists_regression_moves_foreground_onto_the_seeds_of_each_refinement(
+    case: Case, normalizer: Literal["valid_count", "weight_sum"]
+) -> None:
+    config = ObjectiveConfig(
+        segmentation_instructs_detection=False,
+        first_refinement_weight=3,
+        ignored_below_iou=0.1,
+        refinement_normalizer=normalizer,
+    )
+    expected = []
+    teacher = case.midn
+    for logits, deltas in zip(case.refinement_logits, deltas_of(case), strict=True):
+        chosen, weights = paper.eq_4_kappa(teacher, case.boxes, case.labels, 0.5, 0.1)
+        seeds = seed_of_each(teacher, case.boxes, case.labels) if case.labels.any() else []
+        expected.append(mist_regression(deltas, case.boxes, seeds, chosen.tolist(), weights.tolist(), normalizer))
+        teacher = paper.eq_5_refinement(logits)[:, :-1]
+    expected[0] *= 3
+    losses = losses_of(case, config, deltas_of(case))
+    assert losses[LossName.BOX].item() == pytest.approx(sum(expected), rel=1e-12)
+    assert losses[LossName.REF] == losses_of(case, config)[LossName.REF]
+
+
+@every_case
+def test_without_box_regression_there_is_no_such_loss(case: Case) -> None:
+    assert LossName.BOX not in losses_of(case, ObjectiveConfig())

@@ -23,7 +23,7 @@ def test_the_midn_multiplies_a_softmax_over_proposals_with_one_over_classes(case
 @every_case
 def test_a_refinement_is_a_softmax_over_the_classes_of_each_proposal(case: Case) -> None:
     size = len(case.labels) + 1
-    refinement = Refinement(size, size - 1, 1)
+    refinement = Refinement(size, size - 1, 1, box_regression=False)
     with torch.no_grad():
         next(refinement.parameters()).copy_(torch.eye(size))
     (logits,) = refinement(torch.from_numpy(case.refinement_logits[0]).float())

@@ -16,9 +16,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Exported
     """A model of a backbone and number of refinements, and its exported files; each is made once."""
 
     @cache
-    def export(backbone: str = "small_vgg", refinements: int = 3) -> Exported:
+    def export(backbone: str = "small_vgg", refinements: int = 3, *, box_regression: bool = False) -> Exported:
         folder = tmp_path_factory.mktemp("exported")
-        path = write_model(folder / "model.pt", experiment_of(backbone, refinements=refinements))
+        experiment = experiment_of(backbone, refinements=refinements, box_regression=box_regression)
+        path = write_model(folder / "model.pt", experiment)
         return load_model(path), export_model(path, folder)
 
     return export

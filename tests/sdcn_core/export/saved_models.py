@@ -23,10 +23,12 @@ from tests.shared_material import shared_folder
 CLASSES = ("cat", "dog", "horse", "person")
 
 
-def experiment_of(backbone: str = "small_vgg", *, refinements: int = 3) -> ExperimentConfig:
+def experiment_of(
+    backbone: str = "small_vgg", *, refinements: int = 3, box_regression: bool = False
+) -> ExperimentConfig:
     model = ModelConfig(
         backbone=_backbone(backbone),
-        detection=DetectionConfig(roi_grid=3, hidden=32, refinements=refinements),
+        detection=DetectionConfig(roi_grid=3, hidden=32, refinements=refinements, box_regression=box_regression),
         segmentation={"levels": 2, "channels": 16, "bottleneck": 8, "groups": 4},
     )
     experiment = preset("tiny").with_overrides({"objective.detection_instructs_segmentation": refinements > 0})
@@ -44,7 +46,8 @@ def write_model(path: Path, experiment: ExperimentConfig, *, seed: int = 0) -> P
             if isinstance(part, BatchNorm):
                 part.running_mean.normal_(0, 0.1)
                 part.running_var.uniform_(0.5, 2)
-        for head in (*sdcn.detection.refinement.heads, sdcn.detection.midn.select, sdcn.detection.midn.classify):
+        refinement, midn = sdcn.detection.refinement, sdcn.detection.midn
+        for head in (*refinement.heads, *refinement.box_heads, midn.select, midn.classify):
             features = sdcn.detection.features.fc7.out_features
             head.weight.normal_(0, features**-0.5)  # type: ignore[union-attr,operator]
     content = {

@@ -20,6 +20,7 @@ from sdcn_core.export.onnx_model import run_onnx
 from sdcn_core.export.probe import probe_input
 from sdcn_core.export.torch_program import run_program
 from sdcn_core.structures.annotation import Detections
+from sdcn_core.structures.box_deltas import decode_boxes
 from tests.sdcn_core.export.conftest import Exported
 from tests.sdcn_core.export.saved_models import CLASSES, experiment_of, write_model
 
@@ -73,7 +74,7 @@ def test_onnx_finds_the_same_boxes_with_scores_equal_within_rounding(exported: E
         for proposals in (40, 1):
             image, boxes = image_and_boxes(height, width, proposals=proposals)
             own = saved.sdcn.detect(image, (boxes,))[0].scores.numpy()
-            scores = run_onnx(files["model.onnx"], image, boxes)
+            (scores,) = run_onnx(files["model.onnx"], image, boxes)
             np.testing.assert_allclose(scores, own, rtol=0, atol=MEASURED_DIFFERENCE)
             found, expected = suppressed(scores, boxes), suppressed(own, boxes)
             np.testing.assert_array_equal(found.boxes, expected.boxes)
@@ -85,15 +86,45 @@ def test_without_refinements_both_files_give_the_scores_of_midn(exported: Export
     image, boxes = image_and_boxes(70, 50, proposals=30)
     own = saved.sdcn.detect(image, (boxes,))[0].scores
     assert (own.sum(dim=0) <= 1 + 1e-6).all()
-    assert torch.equal(run_program(files["model.pt2"], image, boxes), own)
-    np.testing.assert_allclose(run_onnx(files["model.onnx"], image, boxes), own, rtol=0, atol=MEASURED_DIFFERENCE)
+    assert torch.equal(run_program(files["model.pt2"], image, boxes)[0], own)
+    np.testing.assert_allclose(run_onnx(files["model.onnx"], image, boxes)[0], own, rtol=0, atol=MEASURED_DIFFERENCE)
+
+
+def test_with_box_regression_both_files_also_say_where_the_boxes_go(exported: Exporter) -> None:
+    saved, files = exported("small_vgg", box_regression=True)
+    for proposals in (40, 1):
+        image, boxes = image_and_boxes(70, 50, proposals=proposals)
+        own = saved.sdcn.detect(image, (boxes,))[0]
+        assert own.deltas is not None
+        moved = decode_boxes(boxes, own.deltas)
+        assert (moved - boxes[:, None]).abs().max() > 1  # the made-up weights do move them
+        scores, found = run_program(files["model.pt2"], image, boxes)
+        assert torch.equal(scores, own.scores)
+        assert torch.equal(found, moved)
+        scores_by_onnx, found_by_onnx = run_onnx(files["model.onnx"], image, boxes)
+        np.testing.assert_allclose(scores_by_onnx, own.scores, rtol=0, atol=MEASURED_DIFFERENCE)
+        np.testing.assert_allclose(found_by_onnx, moved, rtol=1e-4, atol=1e-2)
+    card = json.loads(files["model.json"].read_text())
+    assert card["contract"]["boxes"].startswith("float32 (N, C, 4)")
+    assert '["scores", "boxes"]' in card["files"]["model.onnx"]["run"][-1]
+
+
+def test_a_file_whose_boxes_differ_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def moved_by_a_pixel(path: Path, image: torch.Tensor, proposals: torch.Tensor) -> tuple[np.ndarray, ...]:
+        scores, boxes = run_onnx(path, image, proposals)
+        return scores, boxes + 1
+
+    monkeypatch.setattr(exporting, "run_onnx", moved_by_a_pixel)
+    path = write_model(tmp_path / "model.pt", experiment_of(box_regression=True))
+    with pytest.raises(ExportFailed, match=r"model\.onnx of model .* differently by 0\.008"):
+        export_model(path, tmp_path / "out")
 
 
 def test_the_program_refuses_an_image_of_a_single_cell_as_its_card_says(exported: Exporter) -> None:
     _, files = exported()
     side = json.loads(files["model.json"].read_text())["contract"]["program_min_side_px"]
     image, boxes = image_and_boxes(side, side, proposals=3)
-    assert run_program(files["model.pt2"], image, boxes).shape == (3, len(CLASSES))
+    assert run_program(files["model.pt2"], image, boxes)[0].shape == (3, len(CLASSES))
     with pytest.raises(AssertionError, match="Guard failed"):
         run_program(files["model.pt2"], image[:, :, : side - 1], boxes)
 
@@ -182,7 +213,7 @@ def test_the_package_imports_without_onnx() -> None:
 
 
 def test_a_file_that_scores_differently_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "run_onnx", lambda *arguments: run_onnx(*arguments) + np.float32(0.01))
+    monkeypatch.setattr(exporting, "run_onnx", lambda *arguments: (run_onnx(*arguments)[0] + np.float32(0.01),))
     path = write_model(tmp_path / "model.pt", experiment_of())
     with pytest.raises(ExportFailed, match=r"model\.onnx of model .* scores differently by 0\.01"):
         export_model(path, tmp_path / "out")

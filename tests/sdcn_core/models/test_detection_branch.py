@@ -36,6 +36,26 @@ def test_every_image_gets_scores_for_its_own_proposals(
         torch.testing.assert_close(alone.detection_scores(), output.detection_scores())
 
 
+def test_box_regression_gives_every_image_deltas_for_its_own_proposals_and_at_first_hardly_moves_them(
+    x: Tensor, proposals: tuple[Tensor, ...]
+) -> None:
+    config = CONFIG.model_copy(update={"box_regression": True})
+    branch = DetectionBranch(4, 8, C, config).eval()
+    outputs = branch(x, proposals)
+    assert [[deltas.shape for deltas in o.refinement_deltas] for o in outputs] == [[(3, C, 4)] * 2, [(1, C, 4)] * 2]
+    for image, output in enumerate(outputs):
+        (alone,) = branch(x[image][None], (proposals[image],))
+        torch.testing.assert_close(alone.refinement_deltas, output.refinement_deltas)
+        deltas = output.detection_deltas()
+        assert deltas is not None
+        assert deltas.abs().max() < 0.05
+
+
+def test_without_box_regression_it_has_no_parameters_for_it() -> None:
+    names = [name for name, _ in DetectionBranch(4, 8, C, CONFIG).named_parameters()]
+    assert not [name for name in names if "box" in name]
+
+
 def test_detection_scores_of_a_proposal_sum_to_one(
     branch: DetectionBranch, x: Tensor, proposals: tuple[Tensor, ...]
 ) -> None:

@@ -98,3 +98,10 @@ def test_the_scores_are_left_as_they_were_and_get_no_gradient() -> None:
     )
     assert torch.equal(scores.detach(), before)
     assert not found.weights.requires_grad
+
+
+def test_each_proposal_knows_the_box_of_its_seed() -> None:
+    boxes = np.array([[0.0, 0, 10, 10], [50, 50, 60, 60], [0, 0, 10, 9], [52, 50, 60, 60]])
+    scores = np.array([[0.9, 0.0], [0.0, 0.8], [0.1, 0.1], [0.1, 0.1]])
+    assert mined(scores, boxes, np.ones(2)).seed_boxes.tolist() == boxes[[0, 1, 0, 1]].tolist()
+    assert mined(scores, boxes, np.zeros(2)).seed_boxes.tolist() == boxes.tolist()

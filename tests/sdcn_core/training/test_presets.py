@@ -7,12 +7,15 @@ large ones compute what they should is shown in tests/sdcn_core/models). Weights
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import JsonValue
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.methods import METHODS
 from sdcn_core.config.presets import PRESETS, preset
+from sdcn_core.config.studies import ABLATIONS, Variant
+from sdcn_core.evaluation.predictions import load_predictions
 from sdcn_core.training.plan import plan_stages
 from tests.sdcn_core.training.runs import Place, run
 
@@ -63,6 +66,15 @@ def test_a_preset_trains_two_steps_of_every_stage_and_is_judged(name: str, tmp_p
     assert {plan.stage for plan in plan_stages(preset(name))} <= trained
     assert outcome.results is not None
     assert 0 <= outcome.results["trained"]["mean_ap"] <= 1
+
+
+@pytest.mark.parametrize("variant", ABLATIONS["beyond-the-paper"]().variants, ids=lambda variant: variant.name)
+def test_an_option_beyond_the_paper_trains_and_is_judged(variant: Variant, tmp_path: Path, cache: Path) -> None:
+    experiment = shrunk(preset("scenes")).with_overrides(variant.overrides)
+    outcome, _ = run(experiment, Place.below(tmp_path, cache))
+    boxes = np.concatenate([one.boxes for one in load_predictions(outcome.files["predictions.npz"]).detections])
+    are_proposals = not experiment.model.detection.box_regression
+    assert bool((boxes == boxes.round()).all()) == are_proposals  # proposals end at pixels, moved boxes anywhere
 
 
 @pytest.mark.parametrize("name", METHODS)
