@@ -18,11 +18,19 @@ class WeightsFile(FrozenConfig):
     """checked before the file is used; null: not checked"""
 
 
+Convention = Literal["torchvision", "caffe", "fast_rcnn"]
+"""How a file's weights were trained, which its tensors do not tell: `torchvision`, on RGB over mean and deviation;
+`caffe`, on BGR in [0, 255] less the means of VGG's authors (103.939, 116.779, 123.68); `fast_rcnn`, the same less Fast
+R-CNN's means (102.9801, 115.9465, 122.7717), as OICR does. In Caffe's ResNets a block's stride is in its first 1x1
+convolution, in torchvision's in the 3x3. It is part of the network, also where no weights are named."""
+
+
 class Vgg16Backbone(FrozenConfig):
     """VGG16 with pool4 removed and conv5 dilated: stride 8, 512 channels (paper, appendix A)."""
 
     kind: Literal["vgg16_d8"] = "vgg16_d8"
     weights: WeightsFile | None = None
+    convention: Convention = "torchvision"
     frozen: Literal["none", "conv1", "conv2", "conv3", "conv4"] = "conv2"
     """everything up to and with this block keeps its weights"""
 
@@ -66,6 +74,7 @@ class ResNet101Classifier(FrozenConfig):
 
     kind: Literal["resnet101"] = "resnet101"
     weights: WeightsFile | None = None
+    convention: Convention = "torchvision"
 
 
 class SmallResNetClassifier(FrozenConfig):

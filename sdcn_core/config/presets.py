@@ -31,8 +31,9 @@ def voc2007_vgg16() -> ExperimentConfig:
     """SDCN as published, on VOC 2007: VGG16-D8 and ResNet-101, 10k + 70k steps.
 
     The paper reports 48.3 mAP on test and 66.8 CorLoc on trainval (tables 3 and 4). The folder VOC2007 must lie below
-    the data root and vgg16.pth and resnet101.pth below the weights root. It was never run whole
-    with this code. On one GPU 9 h where it sustains 30 TFLOP/s, computed, not measured (docs/paper.md).
+    the data root, torchvision's vgg16.pth and resnet101.pth below the weights root (docs/weights.md tells of others).
+    It was never run whole with this code. On one GPU 9 h where it sustains 30 TFLOP/s, computed, not measured
+    (docs/paper.md).
 
         sdcn submit voc2007_vgg16 --gpus 1
     """

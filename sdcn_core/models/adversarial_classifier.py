@@ -70,7 +70,7 @@ def build_classifier(config: ClassifierConfig, num_classes: int, *, weights_root
     """
     match config:
         case ResNet101Classifier():
-            trunk, tail = resnet101_classifier(num_classes, config.weights, weights_root)
+            trunk, tail = resnet101_classifier(num_classes, config.weights, weights_root, convention=config.convention)
         case SmallResNetClassifier():
             trunk, tail = small_classifier(num_classes, config.widths)
         case SqueezeNetClassifier():

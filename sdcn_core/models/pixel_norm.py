@@ -1,7 +1,11 @@
 """From pixels as read to numbers a network can digest."""
 
+from typing import assert_never
+
 import torch
 from torch import Tensor, nn
+
+from sdcn_core.config.model import Convention
 
 
 class PixelNorm(nn.Module):
@@ -34,6 +38,24 @@ def torchvision_pixels() -> PixelNorm:
 def caffe_pixels() -> PixelNorm:
     """The convention of Caffe's ImageNet weights: mean only. Their BGR is left to `pretrained.first_layer_to_rgb`."""
     return PixelNorm(mean=(123.68, 116.779, 103.939), deviation=(1.0, 1.0, 1.0))
+
+
+def fast_rcnn_pixels() -> PixelNorm:
+    """As `caffe_pixels`, with the means that Fast R-CNN and OICR take off."""
+    return PixelNorm(mean=(122.7717, 115.9465, 102.9801), deviation=(1.0, 1.0, 1.0))
+
+
+def pixels_of(convention: Convention) -> PixelNorm:
+    """What weights of a convention want to see, but for BGR: see `pretrained.first_layer_to_rgb`."""
+    match convention:
+        case "torchvision":
+            return torchvision_pixels()
+        case "caffe":
+            return caffe_pixels()
+        case "fast_rcnn":
+            return fast_rcnn_pixels()
+        case _:
+            assert_never(convention)
 
 
 def tensorflow_pixels() -> PixelNorm:

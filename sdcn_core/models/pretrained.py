@@ -1,11 +1,13 @@
 """ImageNet weights from a file into a network: bounded, without pickle, checked by sum, name and shape.
 
-Two kinds of file: `.npz` (arrays `<layer>.w`, `<layer>.b`), and `.pth` or `.pt` (a dictionary of tensors).
+Two kinds of file: `.npz` (arrays `<layer>.w`, `<layer>.b`), and `.pth` or `.pt` (a dictionary of tensors, or a
+checkpoint that holds one as `state_dict` or `model`).
 """
 
 import hashlib
 import zipfile
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from torch import Tensor, nn
 
 from sdcn_core.config.model import WeightsFile
 from sdcn_core.errors import WeightsError
+
+KeyOf = Callable[[str], str]
+"""a name in a module's state_dict() -> the name in a file"""
 
 MAX_BYTES = 4 * 2**30
 """larger files, or archives that unpack to more, are refused unread; VGG16 is 0.5 GiB"""
@@ -48,9 +53,7 @@ def read_weights(weights: WeightsFile, weights_root: Path | None) -> dict[str, T
             raise WeightsError(f"weights file {path} ends in {suffix!r}: only .npz, .pth and .pt are read")
 
 
-def load_tensors(
-    module: nn.Module, tensors: Mapping[str, Tensor], *, key_of: Callable[[str], str], source: str
-) -> None:
+def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, key_of: KeyOf, source: str) -> None:
     """Copy into every parameter and buffer of `module` the tensor named `key_of(its name)`; others are ignored.
 
     Args:
@@ -60,16 +63,17 @@ def load_tensors(
         source: the file, for messages.
 
     Raises:
-        WeightsError: a tensor is missing, has another shape, or holds a number that is not finite.
+        WeightsError: a tensor is missing, has another shape, or holds a number that is not finite; the first is named.
     """
     own = module.state_dict()
     for name, target in own.items():
-        key = key_of(name)
+        key, wanted = key_of(name), tuple(target.shape)
         if key not in tensors:
             raise WeightsError(
-                f"weights file {source} has no {key!r}: it is of another architecture; name another file"
+                f"weights file {source} has no {key!r} of shape {wanted}: it is of another architecture; name another"
+                " file"
             )
-        found, wanted = tuple(tensors[key].shape), tuple(target.shape)
+        found = tuple(tensors[key].shape)
         if found != wanted:
             raise WeightsError(
                 f"weights file {source}: {key!r} has shape {found} instead of {wanted}: it is of another architecture;"
@@ -82,6 +86,30 @@ def load_tensors(
             target.copy_(tensors[key_of(name)])
 
 
+def recognized_keys(tensors: Mapping[str, Tensor], names: Iterable[str], layouts: Sequence[KeyOf]) -> KeyOf:
+    """The layout under which a file has most of `names`, behind one prefix of any kind (`module.`, `resnet.`), or none.
+
+    Where the file fits none, one comes back all the same, and `load_tensors` says what is missing.
+
+    Args:
+        tensors: from `read_weights`.
+        names: in the state_dict() of what is to be filled.
+        layouts: that are known; the first in a tie.
+    """
+    names = tuple(names)
+    found: Counter[tuple[str, int]] = Counter({("", 0): 0})
+    for place, layout in enumerate(layouts):
+        keys = {layout(name) for name in names}
+        for full in tensors:
+            parts = full.split(".")
+            for cut in range(len(parts)):
+                if ".".join(parts[cut:]) in keys:
+                    found["".join(f"{part}." for part in parts[:cut]), place] += 1
+    # The shorter prefix in a tie: a checkpoint may hold a second copy of the network.
+    prefix, place = min(found, key=lambda candidate: (-found[candidate], len(candidate[0]), candidate[1]))
+    return lambda name: prefix + layouts[place](name)
+
+
 def npz_key(name: str) -> str:
     """`fire2.squeeze.weight` -> `fire2.squeeze.w`."""
     layer, kind = name.rsplit(".", 1)
@@ -90,7 +118,9 @@ def npz_key(name: str) -> str:
 
 def first_layer_to_rgb(tensors: Mapping[str, Tensor], key: str) -> dict[str, Tensor]:
     """The same weights for RGB images, where those of the first layer, `key`, (D, 3, k, k), are for BGR ones."""
-    return {**tensors, key: tensors[key].flip(1)} if key in tensors else dict(tensors)
+    if key not in tensors or tensors[key].dim() != 4:  # `load_tensors` will say so
+        return dict(tensors)
+    return {**tensors, key: tensors[key].flip(1)}
 
 
 def _check_sum(path: Path, expected: str | None) -> None:
@@ -129,4 +159,6 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         raise WeightsError(
             f"weights file {path} holds a {type(read).__name__}, not a dictionary of tensors: name another file"
         )
-    return {str(key): value for key, value in read.items() if isinstance(value, Tensor)}
+    read = next((read[name] for name in ("state_dict", "model") if isinstance(read.get(name), dict)), read)
+    # Counters of batches are no weights.
+    return {str(key): value for key, value in read.items() if isinstance(value, Tensor) and value.is_floating_point()}

@@ -6,12 +6,12 @@ from pathlib import Path
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sdcn_core.config.model import WeightsFile
+from sdcn_core.config.model import Convention, WeightsFile
 from sdcn_core.models.batch_norm import ConvNorm, freeze_norms
 from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_he, init_head
-from sdcn_core.models.pixel_norm import plain_pixels, torchvision_pixels
-from sdcn_core.models.pretrained import load_tensors, read_weights
+from sdcn_core.models.pixel_norm import pixels_of, plain_pixels
+from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, read_weights, recognized_keys
 
 LAYERS = ((64, 3), (128, 4), (256, 23), (512, 3))
 """ResNet-101's layer1 ... layer4: width of the 3x3 convolutions, number of blocks"""
@@ -21,13 +21,17 @@ QUIET_GAMMA = 0.2
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride, as in torchvision), 1x1 to EXPANSION * width; projected shortcut where needed."""
+    """1x1, 3x3, 1x1 to EXPANSION * width; projected shortcut where needed.
 
-    def __init__(self, in_channels: int, width: int, *, stride: int) -> None:
+    Args:
+        strides: of the first and the second convolution.
+    """
+
+    def __init__(self, in_channels: int, width: int, *, strides: tuple[int, int]) -> None:
         super().__init__()
-        out = width * EXPANSION
-        self.unit1 = ConvNorm(in_channels, width, 1)
-        self.unit2 = ConvNorm(width, width, 3, stride=stride)
+        out, stride = width * EXPANSION, max(strides)
+        self.unit1 = ConvNorm(in_channels, width, 1, stride=strides[0])
+        self.unit2 = ConvNorm(width, width, 3, stride=strides[1])
         self.unit3 = ConvNorm(width, out, 1)
         self.shortcut = ConvNorm(in_channels, out, 1, stride=stride) if in_channels != out else nn.Identity()
 
@@ -53,28 +57,32 @@ class BasicBlock(nn.Module):
 
 
 class ResNet101Trunk(nn.Module):
-    """Images (B, 3, H, W) -> layer3's output, (B, 1024, h, w) at stride 16."""
+    """Images (B, 3, H, W) -> layer3's output, (B, 1024, h, w) at stride 16.
 
-    def __init__(self) -> None:
+    In Caffe's network the first pool pads nothing and counts the cut-off window at the end.
+    """
+
+    def __init__(self, convention: Convention) -> None:
         super().__init__()
-        self.pixels = torchvision_pixels()
+        self.is_caffes = convention != "torchvision"
+        self.pixels = pixels_of(convention)
         self.stem = ConvNorm(3, 64, 7, stride=2)
-        self.layer1 = _layer(64, *LAYERS[0], stride=1)
-        self.layer2 = _layer(256, *LAYERS[1], stride=2)
-        self.layer3 = _layer(512, *LAYERS[2], stride=2)
+        self.layer1 = _layer(64, *LAYERS[0], stride=1, is_caffes=self.is_caffes)
+        self.layer2 = _layer(256, *LAYERS[1], stride=2, is_caffes=self.is_caffes)
+        self.layer3 = _layer(512, *LAYERS[2], stride=2, is_caffes=self.is_caffes)
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.relu(self.stem(self.pixels(images)), inplace=True)
-        x = F.max_pool2d(x, 3, stride=2, padding=1)
+        x = F.max_pool2d(x, 3, stride=2, padding=0 if self.is_caffes else 1, ceil_mode=self.is_caffes)
         return self.layer3(self.layer2(self.layer1(x)))
 
 
 class ResNet101Tail(nn.Module):
     """Masked map (M, 1024, h, w) -> logits (M, C): layer4, global average, linear."""
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, convention: Convention) -> None:
         super().__init__()
-        self.layer4 = _layer(1024, *LAYERS[3], stride=2)
+        self.layer4 = _layer(1024, *LAYERS[3], stride=2, is_caffes=convention != "torchvision")
         self.classify = init_head(nn.Linear(2048, num_classes))
 
     def forward(self, masked: Tensor) -> Tensor:
@@ -82,27 +90,28 @@ class ResNet101Tail(nn.Module):
 
 
 def resnet101_classifier(
-    num_classes: int, weights: WeightsFile | None, weights_root: Path | None
+    num_classes: int, weights: WeightsFile | None, weights_root: Path | None, *, convention: Convention
 ) -> tuple[nn.Module, nn.Module]:
-    """Trunk and tail with torchvision's weights, if any.
+    """Trunk and tail with the weights of a file with torchvision's names, if any.
 
     Batch norms are frozen from the start: masked maps, one or two images a step, would spoil their statistics.
 
     Raises:
         WeightsError: the weights cannot be had.
     """
-    trunk, tail = ResNet101Trunk(), ResNet101Tail(num_classes)
-    layers = (*trunk.children(), tail.layer4)
+    trunk, tail = ResNet101Trunk(convention), ResNet101Tail(num_classes, convention)
+    layers = nn.ModuleDict({**dict(trunk.named_children()), "layer4": tail.layer4})
     if weights is None:
-        for part in layers:
-            init_he(part)
-        for block in (*trunk.modules(), *tail.modules()):
+        init_he(layers)
+        for block in layers.modules():
             if isinstance(block, Bottleneck):
                 nn.init.constant_(block.unit3.norm.weight, QUIET_GAMMA)
     else:
         tensors = read_weights(weights, weights_root)
-        load_tensors(trunk, tensors, key_of=_torchvision_key, source=weights.path)
-        load_tensors(nn.ModuleDict({"layer4": tail.layer4}), tensors, key_of=_torchvision_key, source=weights.path)
+        key_of = recognized_keys(tensors, layers.state_dict(), (_torchvision_key,))
+        if convention != "torchvision":
+            tensors = first_layer_to_rgb(tensors, key_of("stem.conv.weight"))
+        load_tensors(layers, tensors, key_of=key_of, source=weights.path)
     freeze_norms(trunk)
     freeze_norms(tail)
     return trunk, tail
@@ -148,9 +157,10 @@ def small_classifier(num_classes: int, widths: tuple[int, int, int, int, int]) -
     return SmallTrunk(widths[:2]), SmallTail(widths[1], widths[2:], num_classes)
 
 
-def _layer(in_channels: int, width: int, blocks: int, *, stride: int) -> nn.Sequential:
-    first = Bottleneck(in_channels, width, stride=stride)
-    return nn.Sequential(first, *(Bottleneck(width * EXPANSION, width, stride=1) for _ in range(blocks - 1)))
+def _layer(in_channels: int, width: int, blocks: int, *, stride: int, is_caffes: bool) -> nn.Sequential:
+    """Blocks of which the first strides, in its 1x1 convolution if `is_caffes`, in its 3x3 otherwise."""
+    first = Bottleneck(in_channels, width, strides=(stride, 1) if is_caffes else (1, stride))
+    return nn.Sequential(first, *(Bottleneck(width * EXPANSION, width, strides=(1, 1)) for _ in range(blocks - 1)))
 
 
 def _torchvision_key(name: str) -> str:

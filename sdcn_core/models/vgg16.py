@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from sdcn_core.config.model import Vgg16Backbone, WeightsFile
 from sdcn_core.models.backbone import Backbone
 from sdcn_core.models.initialization import init_he
-from sdcn_core.models.pixel_norm import torchvision_pixels
-from sdcn_core.models.pretrained import load_tensors, read_weights
+from sdcn_core.models.pixel_norm import pixels_of
+from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, read_weights, recognized_keys
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +22,15 @@ HIDDEN_LAYERS = ((4096, 512 * 7 * 7), (4096, 4096))
 """shapes of the weights of fc6 and fc7"""
 TORCHVISION_LAYERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 """place of conv1_1 ... conv5_3 in torchvision's `features`"""
+TORCHVISION_HIDDEN = {"fc6": 0, "fc7": 3}
+"""place in torchvision's `classifier`; ReLU and dropout lie between"""
 
 
 class Vgg16(Backbone):
     """x = conv5_3 after its ReLU, 512 channels at stride 8; finer maps conv4_3 (8), conv3_3 (4), conv2_2 (2).
 
-    Weights are torchvision's file, for RGB with mean and deviation; its classifier is left to `load_hidden_layers`.
+    Weights are a file of the whole VGG16 with torchvision's names (`features.0.weight`) or Caffe's (`conv1_1.weight`);
+    its classifier is left to `load_hidden_layers`.
     """
 
     channels = (128, 256, 512, 512)
@@ -35,7 +38,7 @@ class Vgg16(Backbone):
 
     def __init__(self, config: Vgg16Backbone, *, weights_root: Path | None) -> None:
         super().__init__()
-        self.pixels = torchvision_pixels()
+        self.pixels = pixels_of(config.convention)
         width = 3
         for block, widths in enumerate(BLOCKS, start=1):
             dilation = 2 if block == len(BLOCKS) else 1
@@ -51,12 +54,17 @@ class Vgg16(Backbone):
                     config.frozen,
                 )
         else:
-            load_tensors(
-                self, read_weights(config.weights, weights_root), key_of=_torchvision_key, source=config.weights.path
-            )
+            self._load(config.weights, weights_root, is_bgr=config.convention != "torchvision")
         frozen_blocks = 0 if config.frozen == "none" else int(config.frozen.removeprefix("conv"))
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(int(name[len("conv")]) > frozen_blocks)
+
+    def _load(self, weights: WeightsFile, weights_root: Path | None, *, is_bgr: bool) -> None:
+        tensors = read_weights(weights, weights_root)
+        key_of = recognized_keys(tensors, self.state_dict(), (_torchvision_key, str))
+        if is_bgr:
+            tensors = first_layer_to_rgb(tensors, key_of("conv1_1.weight"))
+        load_tensors(self, tensors, key_of=key_of, source=weights.path)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         x = self.pixels(images)
@@ -76,12 +84,16 @@ def load_hidden_layers(fc6: nn.Linear, fc7: nn.Linear, weights: WeightsFile, wei
     Raises:
         WeightsError: the weights cannot be had.
     """
-    layers = nn.ModuleDict({"0": fc6, "3": fc7})  # torchvision's numbers: ReLU and dropout lie between
+    layers = nn.ModuleDict({"fc6": fc6, "fc7": fc7})
     tensors = read_weights(weights, weights_root)
-    load_tensors(layers, tensors, key_of=lambda name: f"classifier.{name}", source=weights.path)
+    key_of = recognized_keys(tensors, layers.state_dict(), (_torchvision_key, str))
+    load_tensors(layers, tensors, key_of=key_of, source=weights.path)
 
 
 def _torchvision_key(name: str) -> str:
-    conv, kind = name.split(".")
+    """`conv1_2.weight` -> `features.2.weight`, `fc7.bias` -> `classifier.3.bias`."""
+    layer, kind = name.split(".")
+    if layer in TORCHVISION_HIDDEN:
+        return f"classifier.{TORCHVISION_HIDDEN[layer]}.{kind}"
     names = [f"conv{block}_{layer}" for block, widths in enumerate(BLOCKS, 1) for layer in range(1, len(widths) + 1)]
-    return f"features.{TORCHVISION_LAYERS[names.index(conv)]}.{kind}"
+    return f"features.{TORCHVISION_LAYERS[names.index(layer)]}.{kind}"

@@ -6,98 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sdcn_core.config.model import DetectionConfig, ModelConfig, ResNet101Classifier, Vgg16Backbone, WeightsFile
+from sdcn_core.config.model import WeightsFile
 from sdcn_core.errors import WeightsError
-from sdcn_core.models.adversarial_classifier import build_classifier
-from sdcn_core.models.backbone import build_backbone
-from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, npz_key, read_weights
-from sdcn_core.models.sdcn import SDCN
-
-
-def filled(value: float, *shape: int) -> Tensor:
-    """A constant that takes one number in the file."""
-    return torch.full((1,), value).expand(shape)
-
-
-def torchvision_vgg16() -> dict[str, Tensor]:
-    """torchvision's names; layer i (from 1) is filled with i, its bias with -i. The numbers skip ReLUs and pools."""
-    convs = [(0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128), (10, 128, 256), (12, 256, 256), (14, 256, 256)]
-    convs += [(17, 256, 512), *((place, 512, 512) for place in (19, 21, 24, 26, 28))]
-    file = {}
-    for i, (place, ins, outs) in enumerate(convs, start=1):
-        file[f"features.{place}.weight"] = filled(i, outs, ins, 3, 3)
-        file[f"features.{place}.bias"] = filled(-i, outs)
-    for place, ins, outs in ((0, 25088, 4096), (3, 4096, 4096), (6, 4096, 1000)):
-        file[f"classifier.{place}.weight"] = filled(100 + place, outs, ins)
-        file[f"classifier.{place}.bias"] = filled(-100 - place, outs)
-    return file
-
-
-def torchvision_resnet101() -> dict[str, Tensor]:
-    """torchvision's names; convolutions are filled with 0, norms with 1, but for a few that the test looks at."""
-    file: dict[str, Tensor] = {}
-
-    def unit(conv: str, norm: str, outs: int, ins: int, kernel: int) -> None:
-        file[f"{conv}.weight"] = filled(0.0, outs, ins, kernel, kernel)
-        file.update({f"{norm}.{kind}": filled(1.0, outs) for kind in ("weight", "bias", "running_mean", "running_var")})
-        file[f"{norm}.num_batches_tracked"] = torch.tensor(7)
-
-    unit("conv1", "bn1", 64, 3, 7)
-    ins = 64
-    for layer, (width, blocks) in enumerate(((64, 3), (128, 4), (256, 23), (512, 3)), start=1):
-        for block in range(blocks):
-            name = f"layer{layer}.{block}"
-            unit(f"{name}.conv1", f"{name}.bn1", width, ins, 1)
-            unit(f"{name}.conv2", f"{name}.bn2", width, width, 3)
-            unit(f"{name}.conv3", f"{name}.bn3", 4 * width, width, 1)
-            if block == 0:
-                unit(f"{name}.downsample.0", f"{name}.downsample.1", 4 * width, ins, 1)
-            ins = 4 * width
-    file["fc.weight"], file["fc.bias"] = filled(0.0, 1000, 2048), filled(0.0, 1000)
-    return file
-
-
-def test_vgg16_takes_torchvisions_layers_in_order(tmp_path: Path) -> None:
-    torch.save(torchvision_vgg16(), tmp_path / "vgg16.pth")
-    backbone = build_backbone(Vgg16Backbone(weights=WeightsFile(path="vgg16.pth")), weights_root=tmp_path)
-    weights = [p for p in backbone.parameters() if p.dim() == 4]
-    biases = [p for p in backbone.parameters() if p.dim() == 1]
-    assert [w.unique().tolist() for w in weights] == [[i] for i in range(1, 14)]
-    assert [b.unique().tolist() for b in biases] == [[-i] for i in range(1, 14)]
-
-
-def vgg16_sdcn(folder: Path, **detection: int) -> SDCN:
-    torch.save(torchvision_vgg16(), folder / "vgg16.pth")
-    backbone = Vgg16Backbone(weights=WeightsFile(path="vgg16.pth"))
-    config = ModelConfig(backbone=backbone, detection=DetectionConfig.model_validate(detection))
-    return SDCN(config, 2, segmentation_branch=False, weights_root=folder)
-
-
-def test_fc6_and_fc7_start_from_vgg16s_first_two_classifier_layers(tmp_path: Path) -> None:
-    hidden = vgg16_sdcn(tmp_path).detection.features
-    assert (hidden.fc6.weight[0, 0], hidden.fc6.bias[0]) == (100, -100)
-    assert (hidden.fc7.weight[0, 0], hidden.fc7.bias[0]) == (103, -103)
-
-
-def test_hidden_layers_of_another_size_start_at_random_and_say_so(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    hidden = vgg16_sdcn(tmp_path, hidden=8).detection.features
-    assert len(hidden.fc6.weight.unique()) > 2
-    assert "start from random weights" in caplog.text
-
-
-def test_resnet101_takes_torchvisions_blocks_and_statistics(tmp_path: Path) -> None:
-    file = torchvision_resnet101()
-    file["layer3.22.conv2.weight"] = filled(5.0, 256, 256, 3, 3)
-    file["layer4.0.downsample.1.running_var"] = filled(6.0, 2048)
-    file["bn1.running_mean"] = filled(8.0, 64)
-    torch.save(file, tmp_path / "resnet101.pth")
-    config = ResNet101Classifier(weights=WeightsFile(path="resnet101.pth"))
-    own = build_classifier(config, 3, weights_root=tmp_path).state_dict()
-    assert own["trunk.layer3.22.unit2.conv.weight"].unique().tolist() == [5]
-    assert own["tail.layer4.0.shortcut.norm.running_var"].unique().tolist() == [6]
-    assert own["trunk.stem.norm.running_mean"].unique().tolist() == [8]
+from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, npz_key, read_weights, recognized_keys
 
 
 def test_bgr_weights_become_rgb_ones() -> None:
@@ -164,7 +75,7 @@ def test_an_archive_that_unpacks_beyond_the_limit_is_refused_unread(
     [
         ({"1.w": torch.ones(2, 4)}, r"'1\.w' has shape \(2, 4\) instead of \(2, 3\)"),
         ({"1.w": torch.full((2, 3), torch.nan)}, r"'1\.w' holds numbers that are not finite"),
-        ({"1.w": None}, r"a\.npz has no '1\.w'"),
+        ({"1.w": None}, r"a\.npz has no '1\.w' of shape \(2, 3\)"),
     ],
 )
 def test_weights_that_do_not_fit_leave_the_network_untouched(change: dict[str, Tensor | None], message: str) -> None:
@@ -175,3 +86,27 @@ def test_weights_that_do_not_fit_leave_the_network_untouched(change: dict[str, T
     with pytest.raises(WeightsError, match=message):
         load_tensors(net, fitting, key_of=npz_key, source="a.npz")
     assert torch.equal(net[1].bias, before)
+
+
+@pytest.mark.parametrize("name", ["state_dict", "model"])
+def test_a_checkpoint_gives_the_weights_that_it_holds(tmp_path: Path, name: str) -> None:
+    torch.save({name: {"1.weight": torch.ones(1)}, "epoch": 3}, tmp_path / "a.pth")
+    assert list(read_weights(WeightsFile(path="a.pth"), tmp_path)) == ["1.weight"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        (["a.weight", "b.weight"], "a.weight"),
+        (["x.y.a.weight", "x.y.b.weight"], "x.y.a.weight"),
+        (["0.weight", "1.weight"], "0.weight"),
+        (["net.0.weight", "net.1.weight", "a.weight"], "net.0.weight"),
+        (["teacher.net.a.weight", "teacher.net.b.weight", "net.a.weight", "net.b.weight"], "net.a.weight"),
+        (["net.b.weight"], "net.a.weight"),
+        ([], "a.weight"),
+    ],
+)
+def test_names_are_looked_for_where_most_of_them_are(keys: list[str], expected: str) -> None:
+    numbers = {"a.weight": "0.weight", "b.weight": "1.weight"}
+    key_of = recognized_keys(dict.fromkeys(keys, torch.ones(1)), numbers, (str, numbers.__getitem__))
+    assert key_of("a.weight") == expected
