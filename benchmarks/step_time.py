@@ -23,7 +23,7 @@ from sdcn_core.config.presets import PRESETS, preset
 from sdcn_core.objective import SDCNObjective
 from sdcn_core.structures.sample import Batch
 from sdcn_core.training.networks import Networks
-from sdcn_core.training.optimizers import build_optimizer, clip_gradients, plain_groups, sdcn_groups, set_rate
+from sdcn_core.training.optimizers import build_optimizer, clip_gradients, detector_groups, plain_groups, set_rate
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.steps import (
     Players,
@@ -52,7 +52,7 @@ class Contender:
         self.objective = SDCNObjective(experiment.objective, collaborate=True)
         schedule = experiment.schedule
         self.schedule = schedule
-        groups = [sdcn_groups(self.networks.sdcn, schedule)]
+        groups = [detector_groups(self.networks.sdcn, schedule)]
         if self.networks.classifier is not None:
             groups.append(plain_groups(self.networks.classifier, weight_decay=schedule.weight_decay))
         self.optimizers = [build_optimizer(schedule.optimizer, group, momentum=schedule.momentum) for group in groups]

@@ -10,6 +10,7 @@ from sdcn_core.config.evaluation import EvaluationConfig
 from sdcn_core.config.model import ModelConfig
 from sdcn_core.config.objective import ObjectiveConfig
 from sdcn_core.config.schedule import ScheduleConfig
+from sdcn_core.config.second_stage import SecondStageConfig
 
 
 class ExperimentConfig(FrozenConfig):
@@ -21,6 +22,8 @@ class ExperimentConfig(FrozenConfig):
     objective: ObjectiveConfig = ObjectiveConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    second_stage: SecondStageConfig | None = None
+    """a Fast R-CNN that learns from another detector's boxes, in place of SDCN; null: SDCN"""
 
     is_to_train: ClassVar[bool] = True
 
@@ -56,9 +59,24 @@ class ExperimentConfig(FrozenConfig):
 
     @model_validator(mode="after")
     def _some_steps(self) -> Self:
-        if self.schedule.apart_steps + self.schedule.loop_steps == 0:
+        if self.second_stage is None and self.schedule.apart_steps + self.schedule.loop_steps == 0:
             raise ValueError(
                 "schedule.apart_steps and schedule.loop_steps are both 0: nothing would train the detector"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_second_stage_is_no_sdcn(self) -> Self:
+        if self.second_stage is None:
+            return self
+        if self.schedule.apart_steps or self.schedule.loop_steps:
+            raise ValueError(
+                "schedule.apart_steps and schedule.loop_steps train SDCN, a second stage trains for second_stage.steps:"
+                " set both to 0"
+            )
+        if self.objective.segmentation_branch:
+            raise ValueError(
+                "a second stage has no segmentation branch: set objective.segmentation_branch and both arrows to false"
             )
         return self
 

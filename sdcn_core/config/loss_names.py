@@ -19,3 +19,10 @@ class LossName(StrEnum):
 
 LOSS_NAMES = ("backbone_labels", "classifier_labels", *(name.value for name in LossName))
 """All that are logged as loss/<name>, those of the label stages first."""
+
+
+class RoiLossName(StrEnum):
+    """The terms of a second stage, logged as those of the objective are."""
+
+    ROI_CLASS = "roi_class"
+    ROI_BOX = "roi_box"

@@ -33,6 +33,8 @@ class Vgg16Backbone(FrozenConfig):
     convention: Convention = "torchvision"
     frozen: Literal["none", "conv1", "conv2", "conv3", "conv4"] = "conv2"
     """everything up to and with this block keeps its weights"""
+    stride: Literal[8, 16] = 8
+    """pixels a cell of x; 16 keeps pool4 and dilates nothing, as VGG16 was published and Fast R-CNN uses it"""
 
 
 class SmallVggBackbone(FrozenConfig):

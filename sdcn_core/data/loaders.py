@@ -5,7 +5,7 @@ reads on where it was, and the ranks of a step share among them what a single ra
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +22,7 @@ from sdcn_core.data.images import read_image
 from sdcn_core.data.proposals import ProposalStore
 from sdcn_core.data.transforms import distinct, flip, resize, scale_factor
 from sdcn_core.errors import BadInput
+from sdcn_core.structures.pseudo_boxes import PseudoBoxes
 from sdcn_core.structures.sample import Batch
 
 STEPS_READ_AHEAD = 3
@@ -36,6 +37,7 @@ class TrainingBatches:
     Args:
         image_set: the training split.
         proposals: of its images; None: batches carry none (learning image labels).
+        pseudo_boxes: of a second stage, what another detector found in each image; None: batches carry none.
         config: scales, flips, sampled proposals.
         images_per_step: over all ranks, a multiple of world_size.
         seed: the experiment's.
@@ -56,6 +58,7 @@ class TrainingBatches:
         seed: int,
         rank: int,
         world_size: int,
+        pseudo_boxes: Mapping[str, PseudoBoxes] | None = None,
     ) -> None:
         if images_per_step % world_size:
             raise BadInput(
@@ -64,6 +67,7 @@ class TrainingBatches:
             )
         self._image_set = image_set
         self._proposals = proposals
+        self._pseudo_boxes = pseudo_boxes
         self._config = config
         self._images_per_step = images_per_step
         self._seed = seed
@@ -112,16 +116,19 @@ class TrainingBatches:
         scales = config.train_scales_px
         side_px = None if scales is None else int(scales[draw.integers(len(scales))])
         factor = scale_factor(*image.shape[:2], side_px=side_px, side=config.train_side, max_side_px=config.max_side_px)
-        image, boxes = resize(image, boxes, factor)
+        found = PseudoBoxes.none() if self._pseudo_boxes is None else self._pseudo_boxes[record.image_id]
+        count = len(boxes)
+        image, moved = resize(image, np.concatenate([boxes, found.boxes]), factor)
         if config.flip and draw.random() < 0.5:
-            image, boxes = flip(image, boxes)
+            image, moved = flip(image, moved)
+        boxes, pseudo_boxes = moved[:count], moved[count:]
         # Shuffled before thinning, as in OICR: which of several equal boxes stays is a matter of chance.
         boxes = boxes[draw.permutation(len(boxes))]
         if config.dedup_px is not None and len(boxes):
             boxes = boxes[distinct(boxes, config.dedup_px)]
         if config.sampled_proposals is not None:
             boxes = boxes[: config.sampled_proposals]
-        return _Sample(record, image, boxes)
+        return _Sample(record, image, boxes, pseudo_boxes, found.classes)
 
     def _draw_pass_order(self, stream: str, of_pass: int) -> NDArray[np.int64]:
         draw = np.random.default_rng([_PASS_ORDER, self._seed, crc32(stream.encode()), of_pass])
@@ -132,21 +139,33 @@ class TrainingBatches:
         for row, sample in zip(labels, samples, strict=True):
             row[list(sample.record.labels)] = 1.0
         pixels = np.stack([sample.image for sample in samples])  # (B, H, W, 3)
+        taught = self._pseudo_boxes is not None
         return Batch(
             image_ids=tuple(sample.record.image_id for sample in samples),
             images=torch.from_numpy(pixels).permute(0, 3, 1, 2).float(),
             proposals=() if self._proposals is None else tuple(torch.from_numpy(sample.boxes) for sample in samples),
             image_labels=labels,
+            pseudo_boxes=tuple(torch.from_numpy(sample.pseudo_boxes) for sample in samples) if taught else (),
+            pseudo_classes=tuple(torch.from_numpy(sample.pseudo_classes) for sample in samples) if taught else (),
         )
 
 
 class _Sample:
     """One image as a step sees it."""
 
-    def __init__(self, record: ImageRecord, image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        record: ImageRecord,
+        image: NDArray[np.uint8],
+        boxes: NDArray[np.float32],
+        pseudo_boxes: NDArray[np.float32],
+        pseudo_classes: NDArray[np.int64],
+    ) -> None:
         self.record = record
         self.image = image
         self.boxes = boxes
+        self.pseudo_boxes = pseudo_boxes
+        self.pseudo_classes = pseudo_classes
 
 
 class _ImageCache:

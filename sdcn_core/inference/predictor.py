@@ -34,7 +34,7 @@ class Predictor:
         self, saved: SavedModel, *, device: torch.device | None = None, search_side_px: int = SEARCH_SIDE_PX
     ) -> None:
         self._device = torch.device("cpu") if device is None else device
-        self._network = saved.sdcn.to(self._device)
+        self._network = saved.network.to(self._device)
         self._data = saved.experiment.data
         self._testing = saved.experiment.evaluation
         self._search_side_px = search_side_px

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.model import ModelConfig, SmallVggBackbone
-from sdcn_core.errors import WeightsError
+from sdcn_core.errors import BadInput, WeightsError
+from sdcn_core.models.build_network import build_network
+from sdcn_core.models.detection_network import DetectionNetwork
 from sdcn_core.models.pretrained import MAX_BYTES, load_tensors
 from sdcn_core.models.sdcn import SDCN
 
@@ -24,7 +26,7 @@ MAX_CLASSES = 10_000
 
 @dataclass(frozen=True)
 class SavedModel:
-    sdcn: SDCN
+    network: DetectionNetwork
     """on the CPU, in evaluation mode, without gradients"""
     experiment: ExperimentConfig
     """with which it was trained"""
@@ -32,6 +34,20 @@ class SavedModel:
     """names by class index"""
     sha256: str
     """of the file, 64 hex digits"""
+
+    @property
+    def sdcn(self) -> SDCN:
+        """The network of a training of SDCN.
+
+        Raises:
+            BadInput: it is the Fast R-CNN of a second stage.
+        """
+        if not isinstance(self.network, SDCN):
+            raise BadInput(
+                f"model {self.sha256[:12]} is the Fast R-CNN of a second stage, which detects and is judged like any"
+                " other, but is not exported: name the model of a training"
+            )
+        return self.network
 
 
 def save_model(
@@ -43,7 +59,7 @@ def save_model(
         path: of the file.
         experiment: with which it was trained.
         classes: names by class index.
-        weights: of f^E, f^D and f^S where there is one, by the names that SDCN gives them.
+        weights: of f^E, f^D and f^S where there is one, by the names that the network gives them.
     """
     content = {"experiment": experiment.model_dump(mode="json"), "classes": list(classes), "weights": dict(weights)}
     torch.save(content, path)
@@ -65,14 +81,14 @@ def load_model(path: Path) -> SavedModel:
         with torch.device("meta"):  # shapes without memory: a file's claims are believed once they fit its tensors
             skeleton = _build(experiment, len(classes))
         _check_names(skeleton, weights, path)
-        sdcn = _build(experiment, len(classes))
-    load_tensors(sdcn, weights, key_of=str, source=str(path))
-    return SavedModel(sdcn.eval().requires_grad_(False), experiment, classes, sha256)
+        network = _build(experiment, len(classes))
+    load_tensors(network, weights, key_of=str, source=str(path))
+    return SavedModel(network.eval().requires_grad_(False), experiment, classes, sha256)
 
 
-def _build(experiment: ExperimentConfig, num_classes: int) -> SDCN:
-    branch = experiment.objective.segmentation_branch
-    return SDCN(_from_nothing(experiment.model), num_classes, segmentation_branch=branch, weights_root=None)
+def _build(experiment: ExperimentConfig, num_classes: int) -> DetectionNetwork:
+    bare = experiment.model_copy(update={"model": _from_nothing(experiment.model)})
+    return build_network(bare, num_classes, weights_root=None)
 
 
 def _from_nothing(model: ModelConfig) -> ModelConfig:
@@ -141,7 +157,7 @@ def _weights(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     return dict(weights)
 
 
-def _check_names(skeleton: SDCN, weights: Mapping[str, Tensor], path: Path) -> None:
+def _check_names(skeleton: DetectionNetwork, weights: Mapping[str, Tensor], path: Path) -> None:
     wanted = {name: tuple(tensor.shape) for name, tensor in skeleton.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     if wanted != found:

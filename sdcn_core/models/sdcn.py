@@ -1,23 +1,21 @@
 """SDCN: one extractor, two branches (figure 2). It computes; what is wanted of it is said in sdcn_core.objective."""
 
-import logging
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from sdcn_core.config.model import ModelConfig, Vgg16Backbone
+from sdcn_core.config.model import ModelConfig
 from sdcn_core.models.backbone import build_backbone
 from sdcn_core.models.channels_last import channels_last_weights
 from sdcn_core.models.detection_branch import DetectionBranch
+from sdcn_core.models.detection_network import DetectionNetwork
+from sdcn_core.models.roi_features import load_pretrained_layers
 from sdcn_core.models.segmentation_branch import SegmentationBranch
-from sdcn_core.models.vgg16 import HIDDEN_LAYERS, load_hidden_layers
 from sdcn_core.structures.outputs import ScoredProposals, SDCNOutput
 
-log = logging.getLogger(__name__)
 
-
-class SDCN(nn.Module):
+class SDCN(DetectionNetwork):
     """f^E, f^D and, unless the experiment is OICR's, f^S.
 
     Args:
@@ -30,6 +28,8 @@ class SDCN(nn.Module):
         WeightsError: weights are named that cannot be had.
         BadInput: the parts do not fit together.
     """
+
+    detection: DetectionBranch
 
     def __init__(
         self, config: ModelConfig, num_classes: int, *, segmentation_branch: bool, weights_root: Path | None
@@ -45,17 +45,7 @@ class SDCN(nn.Module):
             if segmentation_branch
             else None
         )
-        if isinstance(config.backbone, Vgg16Backbone) and config.backbone.weights is not None:
-            hidden = self.detection.features
-            shapes = (tuple(hidden.fc6.weight.shape), tuple(hidden.fc7.weight.shape))
-            if shapes == HIDDEN_LAYERS:
-                load_hidden_layers(hidden.fc6, hidden.fc7, config.backbone.weights, weights_root)
-            else:
-                log.warning(
-                    "hidden layers of shapes %s start from random weights: pretrained ones are %s",
-                    shapes,
-                    HIDDEN_LAYERS,
-                )
+        load_pretrained_layers(self.detection.features, config.backbone, weights_root)
         channels_last_weights(self)
 
     def forward(self, images: Tensor, proposals: tuple[Tensor, ...]) -> SDCNOutput:

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 """widths of conv1_1 ... conv5_3"""
 POOLED_BLOCKS = 3
-"""pool1 to pool3 halve the map; pool4 and pool5 are left out"""
+"""pool1 to pool3 halve the map; pool4, but for a stride of 16, and pool5 are left out"""
 HIDDEN_LAYERS = ((4096, 512 * 7 * 7), (4096, 4096))
 """shapes of the weights of fc6 and fc7"""
 TORCHVISION_LAYERS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
@@ -29,19 +29,20 @@ TORCHVISION_HIDDEN = {"fc6": 0, "fc7": 3}
 class Vgg16(Backbone):
     """x = conv5_3 after its ReLU, 512 channels at stride 8; finer maps conv4_3 (8), conv3_3 (4), conv2_2 (2).
 
-    Weights are a file of the whole VGG16 with torchvision's names (`features.0.weight`) or Caffe's (`conv1_1.weight`);
-    its classifier is left to `load_hidden_layers`.
+    With a stride of 16 it is VGG16 up to conv5_3 as published. Weights are a file of the whole VGG16 with torchvision's
+    names (`features.0.weight`) or Caffe's (`conv1_1.weight`); its classifier is left to `load_hidden_layers`.
     """
 
     channels = (128, 256, 512, 512)
-    strides = (2, 4, 8, 8)
 
     def __init__(self, config: Vgg16Backbone, *, weights_root: Path | None) -> None:
         super().__init__()
+        self.strides = (2, 4, 8, config.stride)
+        self.pooled_blocks = POOLED_BLOCKS + (config.stride == 16)
         self.pixels = pixels_of(config.convention)
         width = 3
         for block, widths in enumerate(BLOCKS, start=1):
-            dilation = 2 if block == len(BLOCKS) else 1
+            dilation = 2 if block == len(BLOCKS) and config.stride == 8 else 1
             for layer, out in enumerate(widths, start=1):
                 conv = nn.Conv2d(width, out, 3, padding=dilation, dilation=dilation)
                 self.add_module(f"conv{block}_{layer}", conv)
@@ -73,7 +74,7 @@ class Vgg16(Backbone):
             for layer in range(1, len(widths) + 1):
                 x = F.relu(self.get_submodule(f"conv{block}_{layer}")(x), inplace=True)
             maps.append(x)
-            if block <= POOLED_BLOCKS:
+            if block <= self.pooled_blocks:
                 x = F.max_pool2d(x, 2, ceil_mode=True)  # Caffe rounds up; so do the strides promised above
         return tuple(maps[1:])
 

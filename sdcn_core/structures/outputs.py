@@ -38,6 +38,16 @@ class DetectionOutput:
 
 
 @dataclass(frozen=True)
+class BoxOutput:
+    """Fast R-CNN on one image's R RoIs."""
+
+    logits: Tensor
+    """(R, C + 1), unbounded"""
+    deltas: Tensor
+    """(R, C, 4) of each class, less its mean and divided by its deviation over the training set"""
+
+
+@dataclass(frozen=True)
 class ScoredProposals:
     """What a detector says at test time of one image's proposals."""
 

@@ -18,6 +18,10 @@ class Batch:
     """B times (N_b, 4) float32 xyxy px of `images`, half-open, N_b >= 1"""
     image_labels: Tensor
     """(B, C) float32, 1 where the class is present"""
+    pseudo_boxes: tuple[Tensor, ...] = ()
+    """of a second stage, B times (M_b, 4) float32 as `proposals`: what another detector found; M_b >= 1"""
+    pseudo_classes: tuple[Tensor, ...] = ()
+    """B times (M_b,) int64 in [0, C)"""
 
     def __len__(self) -> int:
         return len(self.image_ids)

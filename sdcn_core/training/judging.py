@@ -27,7 +27,7 @@ from sdcn_core.evaluation.pixel_evaluation import PixelFindings, find_pixels
 from sdcn_core.evaluation.predictions import ClassMap, Predictions, save_predictions, shown_images
 from sdcn_core.evaluation.report import EvaluationReport
 from sdcn_core.evaluation.scored_boxes import ScoredBoxes
-from sdcn_core.models.sdcn import SDCN
+from sdcn_core.models.detection_network import DetectionNetwork
 from sdcn_core.structures.annotation import Detections
 from sdcn_core.structures.outputs import ScoredProposals
 from sdcn_core.training.inputs import RunInputs, ignore_progress
@@ -93,7 +93,7 @@ class Judge:
         return len(self._inputs.test.image_set.records) + len(self._inputs.judged_train.image_set.records)
 
     def trained(
-        self, network: SDCN, *, corloc: bool, tick: Callable[[int], bool], pixels: bool = True
+        self, network: DetectionNetwork, *, corloc: bool, tick: Callable[[int], bool], pixels: bool = True
     ) -> Verdict | None:
         """The verdict on the network, or None where `tick` said to stop. A collective of all ranks.
 
@@ -178,7 +178,9 @@ class Judge:
             path,
         )
 
-    def _score(self, network: SDCN, annotated: AnnotatedSet, proposals: ProposalStore, chunk: range) -> Found:
+    def _score(
+        self, network: DetectionNetwork, annotated: AnnotatedSet, proposals: ProposalStore, chunk: range
+    ) -> Found:
         def scorer(images: Tensor, boxes: Tensor) -> ScoredProposals:
             device = self._ranks.device
             return network.detect(images.to(device), (boxes.to(device),))[0]
@@ -202,7 +204,7 @@ class Judge:
         has_mask = annotated.masks is not None and image_id in annotated.masks  # then all boxes make its heat map
         return found if has_mask or config.protocol != "oicr" else found.shortlisted(config.boxes_per_class)
 
-    def _find_pixels(self, network: SDCN, found: Found, chunk: range) -> PixelFindings:
+    def _find_pixels(self, network: DetectionNetwork, found: Found, chunk: range) -> PixelFindings:
         branch = network.segmentation
 
         def segmenter(images: Tensor) -> Tensor:

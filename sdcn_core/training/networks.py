@@ -1,4 +1,4 @@
-"""The three networks of a run: SDCN, its opponent f^C, and the label head with which f^E learns to see."""
+"""The networks of a run: the detector, SDCN's opponent f^C, and the label head with which f^E learns to see."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.models.adversarial_classifier import AdversarialClassifier, build_classifier
+from sdcn_core.models.build_network import build_network
+from sdcn_core.models.detection_network import DetectionNetwork
+from sdcn_core.models.fast_rcnn import FastRCNN
 from sdcn_core.models.image_classifier import ImageClassifier
 from sdcn_core.models.sdcn import SDCN
 from sdcn_core.training.seeding import key_of
@@ -34,18 +37,32 @@ class Part(StrEnum):
 
 @dataclass(frozen=True)
 class Networks:
-    sdcn: SDCN
+    detector: DetectionNetwork
+    """SDCN, or the Fast R-CNN of a second stage"""
     label_head: ImageClassifier
-    """shares its backbone with sdcn"""
+    """shares its backbone with the detector"""
     classifier: AdversarialClassifier | None
     """None without a segmentation branch"""
+
+    @property
+    def sdcn(self) -> SDCN:
+        """The detector of any run but a second stage's."""
+        assert isinstance(self.detector, SDCN)
+        return self.detector
+
+    @property
+    def fast_rcnn(self) -> FastRCNN:
+        """The detector of a second stage."""
+        assert isinstance(self.detector, FastRCNN)
+        return self.detector
 
     @classmethod
     def build(cls, experiment: ExperimentConfig, num_classes: int, weights_root: Path | None) -> "Networks":
         """All networks, initialized from the experiment's seed or from the weights that it names.
 
-        Each network draws from a seed of its own, and SDCN draws f^E first. So f^E, the label head and f^C begin the
-        same with any branch beside them, and experiments that differ in the branches can share their label stages.
+        Each network draws from a seed of its own, and the detector draws f^E first. So f^E, the label head and f^C
+        begin the same with any branch beside them, and experiments that differ in the branches can share their label
+        stages.
 
         Raises:
             WeightsError: weights are named that cannot be had.
@@ -56,13 +73,13 @@ class Networks:
 
         branch = experiment.objective.segmentation_branch
         seed("sdcn")
-        sdcn = SDCN(experiment.model, num_classes, segmentation_branch=branch, weights_root=weights_root)
+        detector = build_network(experiment, num_classes, weights_root=weights_root)
         seed("classifier")
         classifier = (
             build_classifier(experiment.model.classifier, num_classes, weights_root=weights_root) if branch else None
         )
         seed("label_head")
-        return cls(sdcn, ImageClassifier(sdcn.backbone, num_classes), classifier)
+        return cls(detector, ImageClassifier(detector.backbone, num_classes), classifier)
 
     def to(self, device: torch.device) -> None:
         for module in self._modules():
@@ -81,7 +98,7 @@ class Networks:
         """Batch norms stop learning, for good: from stage apart on batches are too small for them, and masks would
         spoil their statistics.
         """
-        self.sdcn.backbone.freeze_norm()
+        self.detector.backbone.freeze_norm()
         if self.classifier is not None:
             self.classifier.freeze_norm()
 
@@ -98,16 +115,16 @@ class Networks:
 
     def _parts(self) -> dict[Part, nn.Module]:
         parts: dict[Part, nn.Module] = {
-            Part.BACKBONE: self.sdcn.backbone,
+            Part.BACKBONE: self.detector.backbone,
             Part.LABEL_HEAD: self.label_head.classify,
-            Part.DETECTION: self.sdcn.detection,
+            Part.DETECTION: self.detector.detection,
         }
-        if self.sdcn.segmentation is not None:
-            parts[Part.SEGMENTATION] = self.sdcn.segmentation
+        if self.detector.segmentation is not None:
+            parts[Part.SEGMENTATION] = self.detector.segmentation
         if self.classifier is not None:
             parts[Part.CLASSIFIER] = self.classifier
         return parts
 
     def _modules(self) -> tuple[nn.Module, ...]:
-        heads = (self.sdcn, self.label_head.classify)
+        heads = (self.detector, self.label_head.classify)
         return heads if self.classifier is None else (*heads, self.classifier)

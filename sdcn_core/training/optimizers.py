@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, Optimizer
 
 from sdcn_core.config.schedule import LabelTrainingConfig, ScheduleConfig
-from sdcn_core.models.sdcn import SDCN
+from sdcn_core.config.second_stage import SecondStageConfig
 from sdcn_core.training.progress import Stage
 
 
@@ -26,9 +26,9 @@ class GroupRule:
     factor: float
 
 
-def sdcn_groups(network: SDCN, schedule: ScheduleConfig) -> list[dict[str, object]]:
+def detector_groups(network: nn.Module, schedule: ScheduleConfig) -> list[dict[str, object]]:
     """OICR's groups (solver and train prototxt): weights x1 with decay, biases x2 without, refinements x10, f^S by its
-    own factor.
+    own factor. A second stage has neither refinements nor f^S: Fast R-CNN's groups are the rest.
 
     One-dimensional weights (norms) have no decay either. Frozen parameters belong to no group.
     """
@@ -103,6 +103,12 @@ def sdcn_rate(schedule: ScheduleConfig, stage: Stage, step: int) -> float:
     if stage is Stage.LOOP:
         rate *= schedule.decay_factor ** sum(step >= drop for drop in schedule.decay_at_steps)
     return rate
+
+
+def second_stage_rate(schedule: ScheduleConfig, config: SecondStageConfig, step: int) -> float:
+    """Rate of a second stage at its step (0-based): it has its own drops, and the schedule's warm-up."""
+    rate = schedule.learning_rate * schedule.decay_factor ** sum(step >= drop for drop in config.decay_at_steps)
+    return rate * (step + 1) / schedule.warmup_steps if step < schedule.warmup_steps else rate
 
 
 def clip_gradients(module: nn.Module, max_norm: float | None) -> Tensor:

@@ -46,6 +46,11 @@ def plan_stages(experiment: ExperimentConfig, *, until: Stage | None = None) -> 
         ),
         (Stage.APART, schedule.apart_steps, schedule.images_per_step),
         (Stage.LOOP, schedule.loop_steps, schedule.images_per_step),
+        (
+            Stage.FAST_RCNN,
+            0 if experiment.second_stage is None else experiment.second_stage.steps,
+            schedule.images_per_step,
+        ),
     ]
     plans: list[StagePlan] = []
     for stage, steps, images_per_step in wanted:
@@ -71,7 +76,7 @@ def check_world_size(experiment: ExperimentConfig, world_size: int) -> None:
     for plan in plan_stages(experiment):
         if plan.images_per_step % world_size:
             field = f"schedule.{plan.stage}.images_per_step"
-            if plan.stage in (Stage.APART, Stage.LOOP):
+            if plan.stage not in (Stage.BACKBONE, Stage.CLASSIFIER):
                 field = "schedule.images_per_step"
             raise BadInput(
                 f"{field} is {plan.images_per_step}, which {world_size} workers cannot share evenly:"
@@ -115,10 +120,14 @@ class Fractions:
         if until is None:
             judging = judged * passes * 0.7
             spans = [("untrained", judging if experiment.evaluation.baselines else 0.0), *spans, ("trained", judging)]
+            if experiment.second_stage is not None:
+                spans.insert(0, (Stage.PSEUDO_LABELS.value, train_images * passes * 0.7))
         self._bounds = _bounds(spans)
 
     def at(self, part: str, stage: Stage, step: int, stage_steps: int) -> Progress:
-        """Progress at `step` of `stage_steps` of a part: a training stage's value, "untrained" or "trained"."""
+        """Progress at `step` of `stage_steps` of a part: a training stage's value, "untrained", "trained" or, of a
+        second stage, "pseudo_labels".
+        """
         start, end = self._bounds[part]
         within = step / stage_steps if stage_steps else 1.0
         fraction = DATA_SHARE + (1 - DATA_SHARE) * (start + (end - start) * within)

@@ -12,7 +12,9 @@ from torch import nn
 
 
 class Stage(StrEnum):
-    """The parts of a run, in order. `data` has images as its steps, `evaluate` images, the others optimizer steps."""
+    """The parts of a run, in order. `data`, `pseudo_labels` and `evaluate` have images as their steps, the others
+    optimizer steps.
+    """
 
     DATA = "data"
     """the data set is generated or checked, proposals are computed"""
@@ -24,6 +26,10 @@ class Stage(StrEnum):
     """both branches without collaboration: step 2"""
     LOOP = "loop"
     """the collaboration loop closed: step 3"""
+    PSEUDO_LABELS = "pseudo_labels"
+    """of a second stage: another detector's best boxes are found; steps are images"""
+    FAST_RCNN = "fast_rcnn"
+    """of a second stage: Fast R-CNN learns them"""
     EVALUATE = "evaluate"
 
 

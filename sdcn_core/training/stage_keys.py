@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.data.scenes import GENERATOR_VERSION
+from sdcn_core.errors import BadInput
 from sdcn_core.training.networks import Part
 from sdcn_core.training.plan import StagePlan, plan_stages
 from sdcn_core.training.progress import Stage
@@ -67,7 +68,7 @@ def stage_key(experiment: ExperimentConfig, stage: Stage, *, num_workers: int) -
     that the configuration names, nor the machine, whose kind and threads decide about rounding.
 
     Raises:
-        BadInput: the experiment has no such training stage.
+        BadInput: the experiment has no such training stage, or it is that of a second stage.
     """
     values = [_values(experiment, plan) for plan in plan_stages(experiment, until=stage)]
     canonical = json.dumps(
@@ -104,6 +105,8 @@ def _values(experiment: ExperimentConfig, plan: StagePlan) -> dict[str, JsonValu
     match plan.stage:
         case Stage.BACKBONE | Stage.CLASSIFIER:
             own = _label_stage(experiment, plan.stage)
+        case Stage.FAST_RCNN:
+            raise BadInput("a second stage learns from boxes that its configuration does not name: runs share none")
         case _:
             own = _branches_stage(experiment, plan.stage)
     return {"stage": plan.stage.value, **own}

@@ -22,28 +22,32 @@ from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.loss_names import LossName
 from sdcn_core.config.schedule import LabelTrainingConfig
 from sdcn_core.data.datasets import DataRoots
-from sdcn_core.errors import TrainingDiverged
+from sdcn_core.errors import CheckpointError, TrainingDiverged
 from sdcn_core.models.saved import save_model
 from sdcn_core.objective import SDCNObjective
+from sdcn_core.pseudo_labels.deltas import delta_statistics
+from sdcn_core.pseudo_labels.labels import PseudoLabels
 from sdcn_core.structures.sample import Batch
 from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
 from sdcn_core.training.inputs import RunInputs
 from sdcn_core.training.interval import Interval
 from sdcn_core.training.judging import Judge, Verdict, judged_means, judged_metrics, results_by_class
-from sdcn_core.training.networks import Networks
+from sdcn_core.training.networks import Networks, Part
 from sdcn_core.training.optimizers import (
     build_optimizer,
     clip_gradients,
+    detector_groups,
     label_rate,
     plain_groups,
-    sdcn_groups,
     sdcn_rate,
+    second_stage_rate,
     set_rate,
 )
 from sdcn_core.training.plan import Fractions, StagePlan, check_world_size, plan_stages
 from sdcn_core.training.precision import float32_products
 from sdcn_core.training.progress import Progress, Stage, TrainingHooks, TrainingReport
 from sdcn_core.training.ranks import Ranks
+from sdcn_core.training.second_stage import DeltaScale, box_step
 from sdcn_core.training.seeding import seed_step
 from sdcn_core.training.stage_keys import stage_key, trained_parts
 from sdcn_core.training.stage_store import StageState, StageStore
@@ -81,6 +85,7 @@ def run_training(
     work_dir: Path,
     stages: StageStore | None = None,
     until: Stage | None = None,
+    pseudo_labels: PseudoLabels | None = None,
 ) -> RunOutcome:
     """Train and judge; go on from a checkpoint where one is given.
 
@@ -98,19 +103,22 @@ def run_training(
         stages: states that others have trained; without a checkpoint the run starts after the last stage of its own
             that is there. Written with `until` alone.
         until: the last stage to train; None: all, and then judge.
+        pseudo_labels: what a second stage learns from; other experiments have none.
 
     Raises:
-        BadInput: data, weights or the number of ranks do not fit, or the experiment has no stage `until`; the message
-            names the file or field.
+        BadInput: data, weights, pseudo labels or the number of ranks do not fit, or the experiment has no stage
+            `until`; the message names the file or field.
         TrainingDiverged: a loss is no longer finite.
         CheckpointError: the checkpoint is damaged, of another experiment, or written after `until`.
-        ValueError: `until` without a store.
+        ValueError: `until` without a store, or a store for a second stage, which shares nothing.
     """
     if until is not None and stages is None:
         raise ValueError(f"a run until stage {until.value!r} leaves its state in a store: give stages")
+    if experiment.second_stage is not None and stages is not None:
+        raise ValueError("a second stage takes nothing from a store: give no stages")
     check_world_size(experiment, ranks.world_size)
     plans = plan_stages(experiment, until=until)
-    inputs = RunInputs.open(experiment, roots)
+    inputs = RunInputs.open(experiment, roots, pseudo_labels=pseudo_labels)
 
     def start() -> Start:
         if checkpoint is not None:
@@ -151,6 +159,7 @@ class _Run:
         self.start = start
         self.until = until
         self.networks = Networks.build(experiment, len(inputs.classes), weights_root)
+        self._scale_deltas()
         self.networks.to(ranks.device)
         self.judge = Judge(experiment, inputs, ranks)
         self.fractions = Fractions(
@@ -188,7 +197,7 @@ class _Run:
         self.global_step = self.start.global_step
         self.start = replace(self.start, networks={})  # hundreds of MB, in the networks now
         for plan in plans:
-            if plan.stage in (Stage.APART, Stage.LOOP):
+            if plan.stage not in (Stage.BACKBONE, Stage.CLASSIFIER):
                 self.networks.freeze_norms()
             if self.global_step < plan.end_step:
                 self._run_stage(plan)
@@ -206,6 +215,8 @@ class _Run:
             case Stage.CLASSIFIER:
                 assert self.networks.classifier is not None  # the plan has this stage only with f^C
                 self._learn_labels(plan, self.networks.classifier, schedule.classifier, LossName.CLASSIFIER)
+            case Stage.FAST_RCNN:
+                self._learn_boxes(plan)
             case _:
                 self._alternate(plan)
 
@@ -245,7 +256,7 @@ class _Run:
         )
         optimizers = {
             "network": build_optimizer(
-                schedule.optimizer, sdcn_groups(networks.sdcn, schedule), momentum=schedule.momentum
+                schedule.optimizer, detector_groups(networks.sdcn, schedule), momentum=schedule.momentum
             )
         }
         if networks.classifier is not None:
@@ -283,6 +294,59 @@ class _Run:
             if networks.classifier is not None:
                 rates["rate/classifier"] = schedule.classifier_learning_rate
             interval = self._after_step(plan, step, interval, optimizers, rates)
+
+    def _learn_boxes(self, plan: StagePlan) -> None:
+        schedule, config = self.experiment.schedule, self.experiment.second_stage
+        assert config is not None  # the plan has this stage only with one
+        network = self.networks.fast_rcnn
+        player = self.hooks.prepare(network)
+        groups = detector_groups(network, schedule)
+        optimizers = {"network": build_optimizer(schedule.optimizer, groups, momentum=schedule.momentum)}
+        self._restore_optimizers(optimizers)
+        scale = DeltaScale(network.detection.delta_means, network.detection.delta_stds)
+        interval = Interval()
+        for step, batches in self._steps(plan):
+            rate = second_stage_rate(schedule, config, step)
+            set_rate(optimizers["network"], rate)
+            optimizers["network"].zero_grad(set_to_none=True)
+            with float32_products(tf32=schedule.precision == "tf32"):
+                losses = box_step(
+                    player,
+                    batches,
+                    config,
+                    scale,
+                    key=StepKey(self.experiment.seed, plan.stage, step),
+                    precision=schedule.precision,
+                )
+            interval.whole_gradient_norms.append(clip_gradients(network, schedule.clip_norm))
+            optimizers["network"].step()
+            interval.losses.append({name.value: loss for name, loss in losses.items()})
+            interval = self._after_step(plan, step, interval, optimizers, {"rate/network": rate})
+
+    def _scale_deltas(self) -> None:
+        """Give a second stage's network the spread of the deltas that it is to learn.
+
+        Raises:
+            CheckpointError: it goes on from a run that learnt from other boxes.
+        """
+        config, labels = self.experiment.second_stage, self.inputs.pseudo_labels
+        if config is None or labels is None or not config.normalize_deltas:
+            return
+        statistics = delta_statistics(
+            labels,
+            self.inputs.train_proposals,
+            foreground_iou=config.foreground_iou,
+            flip=self.experiment.data.flip,
+        )
+        branch = self.networks.fast_rcnn.detection
+        branch.delta_means.copy_(torch.from_numpy(statistics.means))
+        branch.delta_stds.copy_(torch.from_numpy(statistics.stds))
+        begun = self.start.networks.get(Part.DETECTION.value)
+        if begun is not None and not torch.allclose(begun["delta_stds"], branch.delta_stds, rtol=1e-4):
+            raise CheckpointError(
+                "the checkpoint was written by a run that learnt from other pseudo labels: go on with those, or begin"
+                " anew"
+            )
 
     def _steps(self, plan: StagePlan) -> Iterator[tuple[int, tuple[Batch, ...]]]:
         """(step within the stage, this rank's batches) from where the run stands; torch is seeded for each."""
@@ -342,6 +406,8 @@ class _Run:
                 )
         objective = SDCNObjective(self.experiment.objective, collaborate=True)
         weights = {f"loss/{name}": objective.weight(name) for name in LossName}
+        if self.experiment.second_stage is not None:
+            weights |= {"loss/roi_class": 1.0, "loss/roi_box": self.experiment.second_stage.lambda_boxes}
         scaled = {
             name.replace("loss/", "loss_scaled/"): weights[name] * value
             for name, value in metrics.items()
@@ -381,7 +447,7 @@ class _Run:
         self.hooks.report(TrainingReport(progress, 0, judged_means(self.untrained)), None)
 
     def _judge_midway(self, progress: Progress) -> None:
-        verdict = self.judge.trained(self.networks.sdcn, corloc=False, pixels=False, tick=lambda _: False)
+        verdict = self.judge.trained(self.networks.detector, corloc=False, pixels=False, tick=lambda _: False)
         assert verdict is not None  # only a tick stops it
         self.networks.train(True)
         mean_ap = verdict.report.mean_ap
@@ -396,7 +462,7 @@ class _Run:
             self.hooks.report(TrainingReport(progress, self.global_step), None)
             return self.hooks.should_stop()
 
-        verdict = self.judge.trained(self.networks.sdcn, corloc=True, pixels=part == "trained", tick=tick)
+        verdict = self.judge.trained(self.networks.detector, corloc=True, pixels=part == "trained", tick=tick)
         if verdict is None:
             raise _StopRequested
         return verdict
@@ -413,7 +479,8 @@ class _Run:
 
     def _evaluates_now(self, plan: StagePlan, done: int) -> bool:
         every = self.experiment.evaluation.every_steps
-        if every is None or self.until is not None or plan.stage not in (Stage.APART, Stage.LOOP) or done == plan.steps:
+        of_labels = plan.stage in (Stage.BACKBONE, Stage.CLASSIFIER)
+        if every is None or self.until is not None or of_labels or done == plan.steps:
             return False
         return done // every > self._previous_report(done) // every
 
@@ -446,7 +513,7 @@ class _Run:
             path,
             experiment=self.experiment,
             classes=self.inputs.classes,
-            weights=self.networks.sdcn.state_dict(),
+            weights=self.networks.detector.state_dict(),
         )
         return path
 
@@ -457,4 +524,6 @@ def _on_device(batch: Batch, device: torch.device) -> Batch:
         images=batch.images.to(device, non_blocking=True),
         proposals=tuple(boxes.to(device, non_blocking=True) for boxes in batch.proposals),
         image_labels=batch.image_labels.to(device, non_blocking=True),
+        pseudo_boxes=tuple(boxes.to(device, non_blocking=True) for boxes in batch.pseudo_boxes),
+        pseudo_classes=tuple(classes.to(device, non_blocking=True) for classes in batch.pseudo_classes),
     )

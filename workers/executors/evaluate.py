@@ -146,7 +146,7 @@ def _judge(
         )
         return False
 
-    verdict = judge.trained(saved.sdcn.to(device), corloc=True, tick=tick)
+    verdict = judge.trained(saved.network.to(device), corloc=True, tick=tick)
     assert verdict is not None  # tick never says stop: it raises
     work = context.folder.work
     work.mkdir(parents=True, exist_ok=True)

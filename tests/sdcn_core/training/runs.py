@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.data.datasets import DataRoots
+from sdcn_core.pseudo_labels.labels import PseudoLabels
 from sdcn_core.training.checkpoint import load_checkpoint
 from sdcn_core.training.preparation import prepare_data
 from sdcn_core.training.progress import Stage, TrainingHooks, TrainingReport
@@ -71,10 +72,12 @@ def run(
     checkpoint: Path | None = None,
     stages: StageStore | None = None,
     until: Stage | None = None,
+    pseudo_labels: PseudoLabels | None = None,
 ) -> tuple[RunOutcome, RecordingHooks]:
     """One run on this process, data prepared."""
     hooks = RecordingHooks(place.base, stop_at_step)
-    return train(experiment, place, hooks, checkpoint=checkpoint, stages=stages, until=until), hooks
+    more = {"stages": stages, "until": until, "pseudo_labels": pseudo_labels}
+    return train(experiment, place, hooks, checkpoint=checkpoint, **more), hooks  # type: ignore[arg-type]
 
 
 def train(
@@ -85,6 +88,7 @@ def train(
     checkpoint: Path | None = None,
     stages: StageStore | None = None,
     until: Stage | None = None,
+    pseudo_labels: PseudoLabels | None = None,
 ) -> RunOutcome:
     """One run on this process with hooks of the caller's, data prepared."""
     prepare_data(experiment, place.roots, processes=1, report=lambda _: None)
@@ -100,6 +104,7 @@ def train(
         work_dir=work_dir,
         stages=stages,
         until=until,
+        pseudo_labels=pseudo_labels,
     )
 
 

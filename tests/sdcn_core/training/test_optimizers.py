@@ -1,7 +1,7 @@
 import pytest
 
 from sdcn_core.config.schedule import LabelTrainingConfig, ScheduleConfig
-from sdcn_core.training.optimizers import build_optimizer, label_rate, sdcn_groups, sdcn_rate, set_rate
+from sdcn_core.training.optimizers import build_optimizer, detector_groups, label_rate, sdcn_rate, set_rate
 from sdcn_core.training.progress import Stage
 from tests.sdcn_core.training.small import small_experiment, small_networks
 
@@ -9,7 +9,7 @@ PAPER = ScheduleConfig()
 
 
 def groups() -> dict[str, dict[str, object]]:
-    return {str(group["name"]): group for group in sdcn_groups(small_networks(small_experiment()).sdcn, PAPER)}
+    return {str(group["name"]): group for group in detector_groups(small_networks(small_experiment()).sdcn, PAPER)}
 
 
 def test_refinement_heads_learn_ten_times_faster_and_biases_twice_as_fast_again() -> None:
@@ -33,7 +33,7 @@ def test_biases_and_norms_do_not_decay() -> None:
 
 def test_every_trainable_parameter_is_in_exactly_one_group_and_no_frozen_one_in_any() -> None:
     network = small_networks(small_experiment()).sdcn
-    grouped = [id(p) for group in sdcn_groups(network, PAPER) for p in group["params"]]  # type: ignore[attr-defined]
+    grouped = [id(p) for group in detector_groups(network, PAPER) for p in group["params"]]  # type: ignore[attr-defined]
     assert sorted(grouped) == sorted(id(p) for p in network.parameters() if p.requires_grad)
 
 
@@ -58,6 +58,6 @@ def test_the_cosine_starts_at_the_rate_and_ends_near_zero() -> None:
 
 
 def test_setting_the_rate_keeps_each_group_s_factor() -> None:
-    optimizer = build_optimizer("sgd", sdcn_groups(small_networks(small_experiment()).sdcn, PAPER), momentum=0.9)
+    optimizer = build_optimizer("sgd", detector_groups(small_networks(small_experiment()).sdcn, PAPER), momentum=0.9)
     set_rate(optimizer, 0.5)
     assert {group["name"]: group["lr"] for group in optimizer.param_groups}["refinement_bias"] == 10.0
