@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from sdcn_core.config.base import FrozenConfig
 
 Weight = float
+RefinementNormalizer = Literal["valid_count", "proposal_count", "weight_sum"]
 
 
 class ObjectiveConfig(FrozenConfig):
@@ -64,9 +65,9 @@ class ObjectiveConfig(FrozenConfig):
     """over classes, f^C's own loss, eqs. (14)-(15)"""
     classifier_sees_background_erased: bool = True
     """whether the sum of eq. (15) includes the background map"""
-    refinement_normalizer: Literal["valid_count", "weight_sum"] = "valid_count"
-    """what divides the weighted refinement loss, eq. (6): the number of weighted proposals as in OICR, or their
-    weights"""
+    refinement_normalizer: RefinementNormalizer = "valid_count"
+    """what divides the weighted refinement loss, eq. (6): the number of weighted proposals as in OICR, that of all
+    proposals as in the code of PCL and MIST, or their weights"""
     probability_eps: float = Field(default=1e-6, gt=0, lt=0.1)
     """probabilities are kept this far from 0 and 1 before a logarithm"""
 

@@ -1,10 +1,9 @@
 """Beyond the paper: what seeds ask of a refinement's box regression. N proposals, C classes, background is class C."""
 
-from typing import Literal
-
 from torch import Tensor
 from torch.nn import functional as F
 
+from sdcn_core.config.objective import RefinementNormalizer
 from sdcn_core.losses.weighting import weight_divisor
 from sdcn_core.structures.box_deltas import DELTA_UNITS, encode_boxes
 
@@ -16,7 +15,7 @@ def box_regression_loss(
     weights: Tensor,
     seed_boxes: Tensor,
     *,
-    normalizer: Literal["valid_count", "weight_sum"],
+    normalizer: RefinementNormalizer,
 ) -> Tensor:
     """Weighted smooth L1 between where a refinement moves its foreground proposals and their seeds (MIST).
 

@@ -37,6 +37,16 @@ def over_classes(terms: Sequence[float], reduction: str) -> float:
     return math.fsum(terms) / (len(terms) if reduction == "mean" else 1)
 
 
+def weight_divisor(weights: Numbers, normalizer: str) -> float:
+    """What divides a weighted sum over proposals."""
+    counted = [float(weight) for weight in weights if weight > 1e-12]
+    return {
+        "valid_count": float(max(1, len(counted))),
+        "proposal_count": float(len(weights)),
+        "weight_sum": math.fsum(float(weight) for weight in weights),
+    }[normalizer]
+
+
 def box_iou(box: Numbers, other: Numbers) -> float:
     """IoU of two boxes, xyxy, half-open."""
     inside = max(0.0, min(box[2], other[2]) - max(box[0], other[0])) * max(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tests.reference.arithmetic import Array, Cells, Numbers, box_iou, cells_in, present
+from tests.reference.arithmetic import Array, Cells, Numbers, box_iou, cells_in, present, weight_divisor
 from tests.reference.fast_rcnn import delta
 
 UNITS = (0.1, 0.1, 0.2, 0.2)
@@ -65,8 +65,7 @@ def mist_regression(
         target = delta(boxes[i], boxes[seeds[i]])
         apart = [abs(deltas[i, label, c] - target[c] / UNITS[c]) for c in range(4)]
         terms.append(weights[i] * math.fsum(0.5 * d * d if d < 1 else d - 0.5 for d in apart))
-    counted = sum(1 for weight in weights if weight > 1e-12)
-    divisor = max(1, counted) if normalizer == "valid_count" else math.fsum(weights)
+    divisor = weight_divisor(weights, normalizer)
     return math.fsum(terms) / divisor if divisor > 0 else 0.0
 
 

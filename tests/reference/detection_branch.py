@@ -18,6 +18,7 @@ from tests.reference.arithmetic import (
     over_classes,
     present,
     softmax,
+    weight_divisor,
 )
 
 
@@ -93,8 +94,7 @@ def eq_6_refinement(
         for j in range(detection.shape[1]):
             one_hot = 1 if chosen[i] == j else 0
             terms.append(-float(weights[i]) * one_hot * math.log(detection[i, j]))
-    counted = sum(1 for weight in weights if weight > 1e-12)
-    divisor = max(1, counted) if normalizer == "valid_count" else math.fsum(float(weight) for weight in weights)
+    divisor = weight_divisor(weights, normalizer)
     return math.fsum(terms) / divisor if divisor > 0 else 0.0
 
 

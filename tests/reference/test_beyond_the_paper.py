@@ -1,14 +1,14 @@
 """The objective with what others have found since, against the twins; off, it is the paper's (test_total_loss.py)."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
 from sdcn_core.config.loss_names import LossName
-from sdcn_core.config.objective import ObjectiveConfig
+from sdcn_core.config.objective import ObjectiveConfig, RefinementNormalizer
 from sdcn_core.objective import Losses, SDCNObjective
 from sdcn_core.structures.outputs import DetectionOutput
 from tests.reference import detection_branch as paper
@@ -67,9 +67,9 @@ def test_ts2cs_objectness_stands_in_for_the_overlap_with_regions(case: Case) -> 
 
 
 @every_case
-@pytest.mark.parametrize("normalizer", ["valid_count", "weight_sum"])
+@pytest.mark.parametrize("normalizer", get_args(RefinementNormalizer))
 def test_mists_regression_moves_foreground_onto_the_seeds_of_each_refinement(
-    case: Case, normalizer: Literal["valid_count", "weight_sum"]
+    case: Case, normalizer: RefinementNormalizer
 ) -> None:
     config = ObjectiveConfig(
         segmentation_instructs_detection=False,

@@ -1,17 +1,20 @@
-from typing import Literal
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 
+from sdcn_core.config.objective import RefinementNormalizer
 from sdcn_core.losses.refinement import refinement_loss
 from tests.reference.cases import Case, every_case
 from tests.reference.detection_branch import eq_4_kappa, eq_6_refinement
 
+every_normalizer = pytest.mark.parametrize("normalizer", get_args(RefinementNormalizer))
+
 
 @every_case
-@pytest.mark.parametrize("normalizer", ["valid_count", "weight_sum"])
-def test_it_equals_the_papers_equation(case: Case, normalizer: Literal["valid_count", "weight_sum"]) -> None:
+@every_normalizer
+def test_it_equals_the_papers_equation(case: Case, normalizer: RefinementNormalizer) -> None:
     labels, weights = eq_4_kappa(case.midn, case.boxes, case.labels, 0.5)
     for logits in case.refinement_logits:
         loss = refinement_loss(
@@ -20,8 +23,8 @@ def test_it_equals_the_papers_equation(case: Case, normalizer: Literal["valid_co
         assert loss.item() == pytest.approx(eq_6_refinement(logits, labels, weights, normalizer), rel=1e-12)
 
 
-@pytest.mark.parametrize("normalizer", ["valid_count", "weight_sum"])
-def test_its_gradient_is_the_numerical_one(normalizer: Literal["valid_count", "weight_sum"]) -> None:
+@every_normalizer
+def test_its_gradient_is_the_numerical_one(normalizer: RefinementNormalizer) -> None:
     logits = torch.randn(4, 3, dtype=torch.double, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
     labels, weights = torch.tensor([0, 2, 1, 2]), torch.tensor([0.5, 0.1, 0.0, 0.9], dtype=torch.double)
 
@@ -31,9 +34,9 @@ def test_its_gradient_is_the_numerical_one(normalizer: Literal["valid_count", "w
     assert torch.autograd.gradcheck(loss, logits)
 
 
-@pytest.mark.parametrize("normalizer", ["valid_count", "weight_sum"])
+@every_normalizer
 def test_without_a_weight_it_is_zero_and_still_reaches_every_logit(
-    normalizer: Literal["valid_count", "weight_sum"],
+    normalizer: RefinementNormalizer,
 ) -> None:
     logits = torch.randn(4, 3, requires_grad=True)
     loss = refinement_loss(logits, torch.full((4,), 2), torch.zeros(4), normalizer=normalizer)
@@ -46,6 +49,13 @@ def test_proposals_without_weight_do_not_dilute_the_count() -> None:
     alone = refinement_loss(logits[:1], labels[:1], torch.tensor([0.3]), normalizer="valid_count")
     both = refinement_loss(logits, labels, torch.tensor([0.3, 1e-13]), normalizer="valid_count")
     assert both.item() == pytest.approx(alone.item())
+
+
+def test_by_all_proposals_those_without_weight_dilute_the_loss() -> None:
+    logits, labels = torch.randn(2, 3), torch.tensor([0, 1])
+    alone = refinement_loss(logits[:1], labels[:1], torch.tensor([0.3]), normalizer="proposal_count")
+    both = refinement_loss(logits, labels, torch.tensor([0.3, 0.0]), normalizer="proposal_count")
+    assert both.item() == pytest.approx(alone.item() / 2)
 
 
 def test_small_weights_give_a_small_loss_by_count_and_not_by_sum() -> None:
