@@ -26,11 +26,12 @@ def non_maximum_suppression(
     kept = [np.zeros(0, dtype=np.int64)]
     while len(left) > 0:
         block, left = left[:_BLOCK], left[_BLOCK:]
-        overlapping = box_overlaps(boxes[block], boxes[block]) >= iou
+        apart = box_overlaps(boxes[block], boxes[block]) < iou
         alive = np.ones(len(block), dtype=bool)
         for rank in range(len(block)):
             if alive[rank]:
-                alive[rank + 1 :] &= ~overlapping[rank, rank + 1 :]
+                alive[rank + 1 :] &= apart[rank, rank + 1 :]
         kept.append(block[alive])
-        left = left[~(box_overlaps(boxes[block[alive]], boxes[left]) >= iou).any(axis=0)]
+        if len(left) > 0:
+            left = left[(box_overlaps(boxes[block[alive]], boxes[left]) < iou).all(axis=0)]
     return np.concatenate(kept)
