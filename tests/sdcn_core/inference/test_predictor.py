@@ -52,6 +52,14 @@ def test_the_boxes_are_those_that_evaluation_would_make_of_the_file(
     }
 
 
+def test_a_model_with_box_regression_finds_moved_boxes_inside_the_image(tmp_path: Path, photograph: Image) -> None:
+    path = write_model(tmp_path / "model.pt", experiment_of(box_regression=True))
+    boxes = np.array([box.xyxy for box in found(Predictor.load(path), photograph)])
+    assert (boxes != boxes.round()).any()
+    assert (boxes >= 0).all()
+    assert (boxes <= np.tile((photograph.shape[1], photograph.shape[0]), 2)).all()
+
+
 def test_the_best_box_comes_first_and_weak_ones_are_left_out(predictor: Predictor, photograph: Image) -> None:
     every = found(predictor, photograph)
     scores = [box.score for box in every]
