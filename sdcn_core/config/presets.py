@@ -65,11 +65,11 @@ def voc2007_oicr() -> ExperimentConfig:
 def voc2012_vgg16() -> ExperimentConfig:
     """SDCN as published, on VOC 2012, table 5: as `voc2007_vgg16`, with AP as the area under the curve.
 
-    The paper reports 43.5 mAP on test and 67.9 CorLoc on trainval. Nobody but VOC's server has the boxes of test, so AP
-    is counted on val here: a part of trainval, whose labels the training has seen and whose boxes it has not. CorLoc is
-    the paper's, this AP is not; with data.source.train_split=train it is a fair one. The folder VOC2012 must lie below
-    the data root. It was never run whole with this code. On one GPU 10 h where it sustains 30 TFLOP/s, computed, not
-    measured (docs/paper.md).
+    The paper reports 43.5 mAP on test and 67.9 CorLoc on trainval. Nobody but VOC's server has the boxes of test, for
+    which evaluation.comp4 writes the files, so AP is counted on val here: a part of trainval, whose labels the training
+    has seen and whose boxes it has not. CorLoc is the paper's, this AP is not; with data.source.train_split=train it is
+    a fair one. The folder VOC2012 must lie below the data root. It was never run whole with this code. On one GPU 10 h
+    where it sustains 30 TFLOP/s, computed, not measured (docs/paper.md).
 
         sdcn submit voc2012_vgg16 --gpus 1
     """
