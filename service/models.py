@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
-from sdcn_core.config.data import VocSource
+from sdcn_core.config.data import ScenesSource
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.objective import ObjectiveConfig
 from service.errors import JobNotFound, ModelNotFound, RunNotFound
@@ -86,7 +86,7 @@ class Model:
     def data_set(self) -> str:
         """The data set it was trained on in a word: `scenes`, or the folder."""
         source = self.experiment.data.source
-        return source.path if isinstance(source, VocSource) else source.kind
+        return source.kind if isinstance(source, ScenesSource) else source.path
 
 
 @dataclass(frozen=True)

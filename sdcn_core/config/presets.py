@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from pydantic import JsonValue
 
-from sdcn_core.config.data import DataConfig, ProposalConfig, ScenesSource, VocSource
+from sdcn_core.config.data import DataConfig, ScenesSource, SelectiveSearchConfig, VocSource
 from sdcn_core.config.evaluation import EvaluationConfig
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.methods import oicr
@@ -40,7 +40,7 @@ def voc2007_vgg16() -> ExperimentConfig:
     return ExperimentConfig(
         data=DataConfig(
             source=VocSource(path="VOC2007", train_split="trainval", test_split="test"),
-            proposals=ProposalConfig(mode="fast"),
+            proposals=SelectiveSearchConfig(mode="fast"),
         ),
         model=ModelConfig(
             backbone=Vgg16Backbone(weights=WeightsFile(path="vgg16.pth")),
@@ -175,7 +175,7 @@ def voc_squeezenet() -> ExperimentConfig:
     return ExperimentConfig(
         data=DataConfig(
             source=VocSource(path="voc"),
-            proposals=ProposalConfig(max_image_side_px=320, limit=500),
+            proposals=SelectiveSearchConfig(max_image_side_px=320, limit=500),
             sampled_proposals=256,
             train_scales_px=(384,),
             train_side="longest",

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Literal, Protocol, assert_never
 
-from sdcn_core.config.data import ScenesSource, VocSource
+from sdcn_core.config.data import CocoSource, DataSource, LabelsSource, ScenesSource, VocSource
+from sdcn_core.data.coco import CocoFolder
 from sdcn_core.data.image_set import AnnotatedSet, ImageSet
+from sdcn_core.data.labels import LabelsFolder
 from sdcn_core.data.scenes import SCENE_CLASSES, scenes_folder, write_scenes
 from sdcn_core.data.voc import VocFolder
 from sdcn_core.errors import DatasetError
@@ -22,8 +24,28 @@ class DataRoots:
     """what can be made again: generated scenes, proposals"""
 
 
-def prepare_source(source: ScenesSource | VocSource, roots: DataRoots, *, progress: Callable[[int, int], None]) -> None:
-    """Makes the source ready: generates scenes (once, atomically), checks that a VOC folder has its layout.
+class DataFolder(Protocol):
+    """A data set on disk."""
+
+    def labelled_set(self, split: str, *, labels_from_difficult: bool) -> ImageSet:
+        """A split for training: image labels; no coordinate is read.
+
+        Raises:
+            DatasetError: a file is missing or broken, or a class has no image in the split; the message names it.
+        """
+        ...
+
+    def annotated_set(self, split: str, *, with_masks: bool = True) -> AnnotatedSet:
+        """A split for evaluation; without masks where nobody will ask for them.
+
+        Raises:
+            DatasetError: a file is missing or broken; the message names it.
+        """
+        ...
+
+
+def prepare_source(source: DataSource, roots: DataRoots, *, progress: Callable[[int, int], None]) -> None:
+    """Makes the source ready: generates scenes (once, atomically), checks that a folder has its layout.
 
     Args:
         source: which data.
@@ -36,13 +58,13 @@ def prepare_source(source: ScenesSource | VocSource, roots: DataRoots, *, progre
     match source:
         case ScenesSource():
             write_scenes(source, cache=roots.cache, progress=progress)
-        case VocSource():
+        case VocSource() | LabelsSource() | CocoSource():
             _folder(source, roots)
         case _:
             assert_never(source)
 
 
-def open_train_set(source: ScenesSource | VocSource, roots: DataRoots, *, labels_from_difficult: bool) -> ImageSet:
+def open_train_set(source: DataSource, roots: DataRoots, *, labels_from_difficult: bool) -> ImageSet:
     """The training split with image labels; coordinates of boxes are not even read.
 
     Raises:
@@ -51,18 +73,19 @@ def open_train_set(source: ScenesSource | VocSource, roots: DataRoots, *, labels
     return _folder(source, roots).labelled_set(source.train_split, labels_from_difficult=labels_from_difficult)
 
 
-def open_annotated_set(
-    source: ScenesSource | VocSource, roots: DataRoots, *, role: Literal["train", "test"]
-) -> AnnotatedSet:
-    """A split with its ground truth: `test` to count AP, `train` to count CorLoc.
+def open_annotated_set(source: DataSource, roots: DataRoots, *, role: Literal["train", "test"]) -> AnnotatedSet:
+    """A split with its ground truth: `test` to count AP and judge pixels, `train` to count CorLoc.
 
     Raises:
         DatasetError: a file is missing or broken; the message names it.
     """
-    return _folder(source, roots).annotated_set(source.train_split if role == "train" else source.test_split)
+    folder = _folder(source, roots)
+    if role == "train":
+        return folder.annotated_set(source.train_split, with_masks=False)
+    return folder.annotated_set(source.test_split)
 
 
-def _folder(source: ScenesSource | VocSource, roots: DataRoots) -> VocFolder:
+def _folder(source: DataSource, roots: DataRoots) -> DataFolder:
     match source:
         case ScenesSource():
             path = scenes_folder(source, cache=roots.cache)
@@ -71,5 +94,9 @@ def _folder(source: ScenesSource | VocSource, roots: DataRoots) -> VocFolder:
             return VocFolder.at(path, SCENE_CLASSES)
         case VocSource():
             return VocFolder.at(roots.data / source.path, source.classes)
+        case LabelsSource():
+            return LabelsFolder.at(roots.data / source.path, source)
+        case CocoSource():
+            return CocoFolder.at(roots.data / source.path, source)
         case _:
             assert_never(source)

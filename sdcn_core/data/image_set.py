@@ -8,7 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sdcn_core.structures.annotation import Annotation
+from sdcn_core.data.class_lists import some
+from sdcn_core.errors import DatasetError
+from sdcn_core.structures.annotation import Annotation, ImageLabels, Truth
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,45 @@ class AnnotatedSet:
     """A split with its ground truth, for evaluation only; annotations[i] belongs to image_set.records[i]."""
 
     image_set: ImageSet
-    annotations: tuple[Annotation, ...]
+    annotations: tuple[Annotation, ...] | None
+    """None: nobody drew boxes, and only the labels of the records are known"""
     masks: ClassMasks | None = None
     """None: no image of the data set has a mask"""
     coco: CocoNumbers | None = None
     """None: the data set is not COCO's and has no such numbers"""
+
+    @property
+    def truths(self) -> tuple[Truth, ...]:
+        """What is known of each image: its objects, or else its labels."""
+        if self.annotations is not None:
+            return self.annotations
+        return tuple(ImageLabels(record.image_id, record.labels) for record in self.image_set.records)
+
+    @property
+    def has_nothing_to_find(self) -> bool:
+        """Whether boxes are known, but of no object that counts: then a verdict would say nothing."""
+        return self.annotations is not None and all(annotation.difficult.all() for annotation in self.annotations)
+
+
+def refuse_absent_classes(image_set: ImageSet, names_seen: set[str], *, source: str) -> None:
+    """Refuse a training split that lacks a class.
+
+    Args:
+        image_set: the split.
+        names_seen: what its images are said to show, difficult objects too.
+        source: what the message calls the data set.
+
+    Raises:
+        DatasetError: naming the class, the split and the way out.
+    """
+    present = {label for record in image_set.records for label in record.labels}
+    for index, name in enumerate(image_set.classes):
+        if index in present:
+            continue
+        if name in names_seen:
+            found = "all its objects there are marked difficult; set data.labels_from_difficult"
+        else:
+            found = f"the names there are {some(names_seen)}; correct data.source.classes or classes.txt"
+        raise DatasetError(
+            f"class {name!r} has no image in split {image_set.name!r} of {source}: {found}, or add images"
+        )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from sdcn_core.errors import DatasetError
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 MAX_FILE_BYTES = 100 * 2**20
 MAX_PIXELS = 64 * 2**20
 _HEADER_BYTES = 2**16

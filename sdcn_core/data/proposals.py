@@ -1,6 +1,9 @@
-"""Proposals of a split: computed once, in parallel, kept on disk by the image's content and the search's settings."""
+"""Proposals of a split: read from a file, or computed once, in parallel, and kept on disk by the image's content and
+the search's settings.
+"""
 
 import hashlib
+import json
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -13,9 +16,11 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from sdcn_core.config.data import ProposalConfig
+from sdcn_core.config.data import ProposalConfig, ProposalFileConfig, SelectiveSearchConfig
+from sdcn_core.data.datasets import DataRoots
 from sdcn_core.data.image_set import ImageRecord, ImageSet
 from sdcn_core.data.images import read_image_bytes
+from sdcn_core.data.proposal_files import read_proposals
 from sdcn_core.data.selective_search import begin_process, search_file
 from sdcn_core.errors import DatasetError
 
@@ -39,23 +44,29 @@ def compute_proposals(
     image_set: ImageSet,
     config: ProposalConfig,
     *,
-    cache: Path,
+    roots: DataRoots,
     processes: int,
     progress: Callable[[int, int], None],
 ) -> ProposalStore:
-    """The proposals of all images; what the cache holds is read, the rest is searched for.
+    """The proposals of all images: of a file, or of a search; what the cache holds is read, the rest is searched for.
 
     Args:
         image_set: whose images.
-        config: the search.
-        cache: folder of the cache; made when needed.
+        config: the file or the search.
+        roots: what the file lies below, and the folder of the cache, which is made when needed.
         processes: that search; 1 searches in this one.
         progress: called with (images done, images to do); an exception it raises ends the search and its processes.
 
     Raises:
-        DatasetError: an image is broken, or has no proposal; the message names the file.
+        DatasetError: an image is broken, or has no proposal, or the file of proposals is missing or broken; the message
+            names the file.
     """
-    folder = cache / "proposals" / config.digest()
+    if isinstance(config, ProposalFileConfig):
+        progress(0, len(image_set.records))
+        read = read_proposals(image_set, config, root=roots.data)
+        progress(len(read), len(read))
+        return ProposalStore(read)
+    folder = roots.cache / "proposals" / search_digest(config)
     folder.mkdir(parents=True, exist_ok=True)
     total = len(image_set.records)
     boxes: dict[str, Boxes] = {}
@@ -82,9 +93,17 @@ def compute_proposals(
     return ProposalStore(boxes)
 
 
+def search_digest(config: SelectiveSearchConfig) -> str:
+    """Under which name the cache keeps the boxes of this search: by what decides them, so that it outlives new kinds of
+    proposals.
+    """
+    settings = json.dumps(config.model_dump(mode="json", exclude={"kind"}), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(settings.encode()).hexdigest()[:12]
+
+
 @contextmanager
 def _searches(
-    missing: list[tuple[ImageRecord, Path]], config: ProposalConfig, processes: int
+    missing: list[tuple[ImageRecord, Path]], config: SelectiveSearchConfig, processes: int
 ) -> Iterator[Iterator[tuple[ImageRecord, Path, Boxes]]]:
     """What is found, as it is found; leaving the block early leaves no process."""
     settings = {

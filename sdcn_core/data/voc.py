@@ -7,24 +7,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from pydantic import TypeAdapter, ValidationError
-
-from sdcn_core.config.data import Name
+from sdcn_core.data.class_lists import CLASS_LIST, given_classes, listed_classes, read_lines
 from sdcn_core.data.class_masks import VocMasks
-from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet
-from sdcn_core.data.images import image_size
-from sdcn_core.data.voc_annotations import LocatedObject, NamedObject, read_located_objects, read_named_objects
+from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet, refuse_absent_classes
+from sdcn_core.data.images import IMAGE_SUFFIXES, image_size
+from sdcn_core.data.voc_annotations import (
+    LocatedObject,
+    NamedObject,
+    as_annotation,
+    no_box,
+    read_named_objects,
+    read_objects,
+)
 from sdcn_core.errors import DatasetError
-from sdcn_core.structures.annotation import Annotation
 
 VOC_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
     "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
-CLASS_LIST = "classes.txt"
-MAX_LIST_BYTES = 64 * 2**20
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 _IMAGE_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,199}")
 
 
@@ -53,7 +53,7 @@ class VocFolder:
                     f"data set folder {path / folder} does not exist: a Pascal VOC folder holds JPEGImages, Annotations"
                     " and ImageSets/Main; check data.source.path and the service's data root"
                 )
-        return cls(path, _checked_classes(path, classes))
+        return cls(path, given_classes(path, classes) or VOC_CLASSES)
 
     def labelled_set(self, split: str, *, labels_from_difficult: bool) -> ImageSet:
         """A split for training: image labels from the names in the annotations, no coordinate is read.
@@ -70,11 +70,13 @@ class VocFolder:
             labels = self._labels(objects, labels_from_difficult)
             records.append(ImageRecord(image_id, path, height, width, labels))
         image_set = ImageSet(split, self.classes, tuple(records))
-        self._refuse_absent_classes(image_set, names_seen)
+        refuse_absent_classes(image_set, names_seen, source=f"{self.path}")
         return image_set
 
-    def annotated_set(self, split: str) -> AnnotatedSet:
+    def annotated_set(self, split: str, *, with_masks: bool = True) -> AnnotatedSet:
         """A split for evaluation: every object of our classes with box and flag; labels from those not difficult.
+
+        Objects may be without a <bndbox> if all of the split are: then its boxes are unknown.
 
         Masks in SegmentationClass come with it, unread. Their indices count the names in SegmentationClass/classes.txt;
         where there is none, the twenty VOC classes if the data set's own classes are all among them (it is a part of
@@ -84,12 +86,25 @@ class VocFolder:
             DatasetError: a file is missing or broken, or a box cannot be; the message names it.
         """
         records, annotations = [], []
+        boxless: DatasetError | None = None
+        has_boxes = False
         for image_id in self.image_ids(split):
             path, height, width = self._image(image_id)
-            objects = read_located_objects(self._annotation_path(image_id), height=height, width=width)
+            annotation_path = self._annotation_path(image_id)
+            objects = read_objects(annotation_path, height=height, width=width)
+            located = [found for found in objects if isinstance(found, LocatedObject)]
+            has_boxes |= bool(located)
+            if boxless is None and len(located) < len(objects):
+                boxless = no_box(annotation_path, next(o.name for o in objects if not isinstance(o, LocatedObject)))
             records.append(ImageRecord(image_id, path, height, width, self._labels(objects, False)))
-            annotations.append(self._annotation(image_id, objects))
-        return AnnotatedSet(ImageSet(split, self.classes, tuple(records)), tuple(annotations), self._masks(records))
+            annotations.append(as_annotation(image_id, located, self.classes))
+        if boxless is not None and has_boxes:
+            raise boxless
+        return AnnotatedSet(
+            ImageSet(split, self.classes, tuple(records)),
+            tuple(annotations) if boxless is None else None,
+            self._masks(records) if with_masks else None,
+        )
 
     def image_ids(self, split: str) -> tuple[str, ...]:
         """The ids in ImageSets/Main/<split>.txt, in file order.
@@ -104,7 +119,7 @@ class VocFolder:
                 f"split list {path} does not exist: name a split that is there ({present}) or write the list"
             )
         first_lines: dict[str, int] = {}
-        for number, line in enumerate(_lines(path), start=1):
+        for number, line in enumerate(read_lines(path), start=1):
             if line and not _IMAGE_ID.fullmatch(line):
                 raise DatasetError(
                     f"split list {path}, line {number}: {line[:80]!r} is no image id; write one id a line"
@@ -127,7 +142,7 @@ class VocFolder:
     def _image(self, image_id: str) -> tuple[Path, int, int]:
         """Path, height and width, px."""
         stem = self.path / "JPEGImages" / image_id
-        candidates = (stem.with_name(image_id + suffix) for suffix in _IMAGE_SUFFIXES)
+        candidates = (stem.with_name(image_id + suffix) for suffix in IMAGE_SUFFIXES)
         path = next((candidate for candidate in candidates if candidate.is_file()), None)
         if path is None:
             raise DatasetError(
@@ -146,9 +161,9 @@ class VocFolder:
         """Names of the masks' indices 1, 2, ...; see annotated_set."""
         listing = self.path / "SegmentationClass" / CLASS_LIST
         if listing.is_file():
-            return _listed_classes(listing)
+            return listed_classes(listing)
         listing = self.path / CLASS_LIST
-        own = _listed_classes(listing) if listing.is_file() else self.classes
+        own = listed_classes(listing) if listing.is_file() else self.classes
         return VOC_CLASSES if set(own) <= set(VOC_CLASSES) else own
 
     def _annotation_path(self, image_id: str) -> Path:
@@ -157,66 +172,3 @@ class VocFolder:
     def _labels(self, objects: Iterable[NamedObject | LocatedObject], labels_from_difficult: bool) -> tuple[int, ...]:
         names = {found.name for found in objects if labels_from_difficult or not found.difficult}
         return tuple(index for index, name in enumerate(self.classes) if name in names)
-
-    def _annotation(self, image_id: str, objects: Iterable[LocatedObject]) -> Annotation:
-        ours = [found for found in objects if found.name in self.classes]
-        return Annotation(
-            image_id,
-            boxes=np.array([found.box for found in ours], np.float32).reshape(-1, 4),
-            classes=np.array([self.classes.index(found.name) for found in ours], np.int64),
-            difficult=np.array([found.difficult for found in ours], np.bool_),
-        )
-
-    def _refuse_absent_classes(self, image_set: ImageSet, names_seen: set[str]) -> None:
-        present = {label for record in image_set.records for label in record.labels}
-        for index, name in enumerate(self.classes):
-            if index in present:
-                continue
-            if name in names_seen:
-                found = "all its objects there are marked difficult; set data.labels_from_difficult"
-            else:
-                found = f"the names there are {_some(names_seen)}; correct data.source.classes or classes.txt"
-            raise DatasetError(
-                f"class {name!r} has no image in split {image_set.name!r} of {self.path}: {found}, or add images"
-            )
-
-
-def _checked_classes(folder: Path, classes: Sequence[str] | None) -> tuple[str, ...]:
-    listing = folder / CLASS_LIST
-    if classes is not None:
-        return _valid_names(f"data.source.classes (for {folder})", classes)
-    return _listed_classes(listing) if listing.is_file() else VOC_CLASSES
-
-
-def _listed_classes(listing: Path) -> tuple[str, ...]:
-    return _valid_names(f"class list {listing}", [line for line in _lines(listing) if line])
-
-
-def _valid_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
-    if not names:
-        raise DatasetError(f"{source} is empty: name at least one class")
-    for name in names:
-        try:
-            TypeAdapter(Name).validate_python(name)
-        except ValidationError as error:
-            raise DatasetError(
-                f"{source}: {name[:80]!r} cannot name a class; use letters, digits, '_', '.', '-', at most 64"
-            ) from error
-        if names.count(name) > 1:
-            raise DatasetError(f"{source} has {name!r} more than once: name each class once")
-    return tuple(names)
-
-
-def _lines(path: Path) -> list[str]:
-    """Stripped lines, empty ones at the end dropped."""
-    try:
-        if path.stat().st_size > MAX_LIST_BYTES:
-            raise DatasetError(f"list {path} has more than {MAX_LIST_BYTES >> 20} MiB: split it")
-        return [line.strip() for line in path.read_text("utf-8").rstrip().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"list {path} cannot be read ({error}): write it as UTF-8 text") from error
-
-
-def _some(names: set[str]) -> str:
-    shown = sorted(names)[:10]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "") if shown else "none"

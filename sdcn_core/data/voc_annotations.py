@@ -1,13 +1,16 @@
 """One annotation file of Pascal VOC. Training reads names and flags; another function, for evaluation, reads boxes."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
+import numpy as np
 from defusedxml import ElementTree
 
 from sdcn_core.errors import DatasetError
+from sdcn_core.structures.annotation import Annotation
 
 MAX_FILE_BYTES = 4 * 2**20
 EDGE_TOLERANCE_PX = 1.0
@@ -46,18 +49,53 @@ def read_named_objects(path: Path, *, height: int, width: int) -> tuple[NamedObj
     return tuple(_named(element, path) for element in _object_elements(path, height, width))
 
 
-def read_located_objects(path: Path, *, height: int, width: int) -> tuple[LocatedObject, ...]:
-    """The objects with their boxes, in file order; VOC's 1-based inclusive edges become 0-based half-open.
+def read_objects(path: Path, *, height: int, width: int) -> tuple[NamedObject | LocatedObject, ...]:
+    """The objects in file order, located where they have a <bndbox>; VOC's 1-based inclusive edges become 0-based
+    half-open.
 
     Raises:
-        DatasetError: as read_named_objects, and where a box is absent, no number, empty, or outside the image by more
-            than EDGE_TOLERANCE_PX.
+        DatasetError: as read_named_objects, and where a box is no number, empty, or outside the image by more than
+            EDGE_TOLERANCE_PX.
     """
-    objects = []
+    objects: list[NamedObject | LocatedObject] = []
     for element in _object_elements(path, height, width):
-        named = _named(element, path)
-        objects.append(LocatedObject(named.name, named.difficult, _box(element, path, named.name, height, width)))
+        found = _named(element, path)
+        if element.find("bndbox") is None:
+            objects.append(found)
+        else:
+            objects.append(LocatedObject(found.name, found.difficult, _box(element, path, found.name, height, width)))
     return tuple(objects)
+
+
+def read_located_objects(
+    path: Path, *, height: int, width: int, named: Callable[[str], str] = str
+) -> tuple[LocatedObject, ...]:
+    """As read_objects, of a file in which every object has a box; `named` makes a class of what stands as a name.
+
+    Raises:
+        DatasetError: as read_objects, and where a box is absent.
+    """
+    located = []
+    for found in read_objects(path, height=height, width=width):
+        if not isinstance(found, LocatedObject):
+            raise no_box(path, found.name)
+        located.append(replace(found, name=named(found.name)))
+    return tuple(located)
+
+
+def no_box(path: Path, name: str) -> DatasetError:
+    return DatasetError(f"annotation {path}: object {name!r} has no <bndbox>: add it or take the object out")
+
+
+def as_annotation(image_id: str, objects: Iterable[LocatedObject], classes: Sequence[str]) -> Annotation:
+    """The objects of these classes as evaluation knows them."""
+    ours = [found for found in objects if found.name in classes]
+    return Annotation(
+        image_id,
+        boxes=np.array([found.box for found in ours], np.float32).reshape(-1, 4),
+        classes=np.array([classes.index(found.name) for found in ours], np.int64),
+        difficult=np.array([found.difficult for found in ours], np.bool_),
+    )
 
 
 def _object_elements(path: Path, height: int, width: int) -> list[Element]:
@@ -110,8 +148,7 @@ def _named(element: Element, path: Path) -> NamedObject:
 
 def _box(element: Element, path: Path, name: str, height: int, width: int) -> tuple[float, float, float, float]:
     bndbox = element.find("bndbox")
-    if bndbox is None:
-        raise DatasetError(f"annotation {path}: object {name!r} has no <bndbox>: add it or take the object out")
+    assert bndbox is not None  # the caller has looked
     edges = (_number(bndbox, tag, path, f"<bndbox> of {name!r}") for tag in ("xmin", "ymin", "xmax", "ymax"))
     xmin, ymin, xmax, ymax = edges
     stated = f"xmin {xmin:g}, ymin {ymin:g}, xmax {xmax:g}, ymax {ymax:g}"

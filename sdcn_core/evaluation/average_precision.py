@@ -94,10 +94,17 @@ def average_precision(
     num_objects = np.sum([m.num_objects for m in matches], axis=0) if matches else np.zeros(num_classes, dtype=np.int64)
     order = np.argsort(-scores, kind="stable")
     classes, correct = classes[order], correct[order]
-    return tuple(_class_ap(correct[classes == c], int(num_objects[c]), flavour) for c in range(num_classes))
+    return tuple(ranked_ap(correct[classes == c], int(num_objects[c]), flavour) for c in range(num_classes))
 
 
-def _class_ap(correct: NDArray[np.bool_], num_objects: int, flavour: Literal["voc07_11point", "area"]) -> ClassAP:
+def ranked_ap(correct: NDArray[np.bool_], num_objects: int, flavour: Literal["voc07_11point", "area"]) -> ClassAP:
+    """AP of one ranking.
+
+    Args:
+        correct: (T,) whether each of what was ranked is right, best first.
+        num_objects: right ones there are, ranked or not.
+        flavour: see `average_precision`.
+    """
     if num_objects == 0:
         return ClassAP(ap=None, precision=np.zeros(0), recall=np.zeros(0), num_objects=0)
     found = np.cumsum(correct)  # (T,)

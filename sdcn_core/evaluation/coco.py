@@ -72,7 +72,7 @@ def coco_figures(split: AnnotatedSet, detections: Sequence[Detections]) -> CocoF
     image BOXES_PER_IMAGE take part.
 
     Args:
-        split: with annotations.
+        split: with annotations; where nobody drew boxes no object counts.
         detections: one an image, in the order of the split.
 
     Raises:
@@ -82,9 +82,10 @@ def coco_figures(split: AnnotatedSet, detections: Sequence[Detections]) -> CocoF
     from pycocotools.cocoeval import COCOeval
 
     numbers = coco_numbers(split)
+    annotations = split.annotations or ()
     truth = {
         **image_info(split),
-        "annotations": _numbered(entry for annotation in split.annotations for entry in _objects(annotation, numbers)),
+        "annotations": _numbered(entry for annotation in annotations for entry in _objects(annotation, numbers)),
     }
     found = {**image_info(split), "annotations": _numbered(map(_judged, coco_results(split, detections)))}
     with contextlib.redirect_stdout(io.StringIO()):

@@ -27,7 +27,7 @@ def comparison_of(
 ) -> bool:
     """Draw images of a test split with what two or more networks found on them: boxes of each, then maps of each.
 
-    False, and no page, where gains or losses are asked for and no image has one.
+    False, and no page, where gains or losses are asked for and no image has one, or nobody drew its objects.
 
     Each network shows its detections from its own `detection_threshold` on, and of each image its best one, so that a
     page tells of boxes rather than of thresholds. The first one's boxes are red, the last one's green, any others' in
@@ -50,19 +50,17 @@ def comparison_of(
     if len(predictions) < 2 or count < 1:
         raise ValueError(f"a comparison needs two networks and an image, got {len(predictions)} and {count}")
     loaded = {title: _loaded(file, annotated) for title, file in predictions.items()}
-    thresholds = {
-        title: detection_threshold(found.detections, annotated.annotations) for title, found in loaded.items()
-    }
-    shown = shown_images(len(annotated.annotations))
+    thresholds = {title: detection_threshold(found.detections, annotated.truths) for title, found in loaded.items()}
+    shown = shown_images(len(annotated.truths))
     boxes = {
         title: {index: above(found.detections[index], thresholds[title], least=1, most=MOST_BOXES) for index in shown}
         for title, found in loaded.items()
     }
     titles = list(loaded)
     gains = {
-        index: agreement(boxes[titles[-1]][index], annotated.annotations[index])
-        - agreement(boxes[titles[0]][index], annotated.annotations[index])
-        for index in shown
+        index: agreement(boxes[titles[-1]][index], annotation) - agreement(boxes[titles[0]][index], annotation)
+        for index, annotation in enumerate(annotated.annotations or ())
+        if index in boxes[titles[0]]
     }
     chosen = _chosen(shown, gains, count, choose)
     if not chosen:
@@ -71,7 +69,7 @@ def comparison_of(
     masks = annotated.masks
     comparison_page(
         [read_image(record.path) for record in records],
-        [annotated.annotations[index] for index in chosen],
+        [annotated.truths[index] for index in chosen],
         _columns(loaded, boxes, chosen, [record.image_id for record in records]),
         annotated.image_set.classes,
         path,
@@ -109,9 +107,9 @@ def _chosen(shown: Sequence[int], gains: Mapping[int, float], count: int, choose
         case "spread":
             return [shown[k] for k in shown_images(len(shown), count)]
         case "largest_gain":
-            return sorted((index for index in shown if gains[index] > 0), key=lambda index: -gains[index])[:count]
+            return sorted((index for index in gains if gains[index] > 0), key=lambda index: -gains[index])[:count]
         case "largest_loss":
-            return sorted((index for index in shown if gains[index] < 0), key=lambda index: gains[index])[:count]
+            return sorted((index for index in gains if gains[index] < 0), key=lambda index: gains[index])[:count]
         case _:
             assert_never(choose)
 

@@ -24,7 +24,7 @@ from sdcn_core.evaluation.drawing import (
 from sdcn_core.evaluation.predictions import ClassMap
 from sdcn_core.evaluation.shown_boxes import matched_overlaps
 from sdcn_core.evaluation.tiles import TILE_PX, boxes_tile, map_tile
-from sdcn_core.structures.annotation import Annotation, Detections
+from sdcn_core.structures.annotation import NO_BOXES, Annotation, Detections, Truth, known_objects
 
 FITS_IOU = 0.5
 """a box that overlaps its object by more has no gaps"""
@@ -66,7 +66,7 @@ class _Cell:
 
 def comparison_page(
     images: Sequence[Image],
-    annotations: Sequence[Annotation],
+    truths: Sequence[Truth],
     columns: Sequence[Column],
     classes: Sequence[str],
     path: Path,
@@ -78,13 +78,14 @@ def comparison_page(
 ) -> None:
     """Draw a row an image: the image with its objects, then what each column holds; all words stand below the images.
 
-    A box has gaps where it does not overlap an object of its class by more than FITS_IOU, or stands second to a box
+    Where nobody drew boxes the image's labels stand in their place, and detections are judged by nothing. Elsewhere a
+    box has gaps where it does not overlap an object of its class by more than FITS_IOU, or stands second to a box
     that fits that object better. The number in brackets is its IoU with its object. Squares beside words are in colours
     of classes, but for the one beside a column's title, which is the colour of its boxes.
 
     Args:
         images: (H, W, 3) RGB each; small ones are enlarged, large ones reduced.
-        annotations: one an image.
+        truths: one an image.
         columns: from left to right, after that of the ground truth.
         classes: names, by class index.
         path: ends in .jpg or .png; the folder exists.
@@ -94,7 +95,7 @@ def comparison_page(
         sections: headings between rows; their counts add up to the images. Empty: no headings.
 
     Raises:
-        ValueError: no image, not as many annotations, contents, masks or counts, or another kind of file.
+        ValueError: no image, not as many truths, contents, masks or counts, or another kind of file.
     """
     if not images:
         raise ValueError("a comparison needs at least one image")
@@ -102,15 +103,16 @@ def comparison_page(
         raise ValueError(f"sections of {[section.count for section in sections]} rows cannot hold {len(images)} images")
     palette = dict(zip(classes, class_colours(len(classes)), strict=True))
     drawn_masks = masks if masks is not None else [None] * len(images)
+    has_boxes = any(isinstance(truth, Annotation) for truth in truths)
     rows = []
-    for row in zip(images, annotations, drawn_masks, *(column.contents for column in columns), strict=True):
-        image, annotation, mask, *contents = row
-        cells = [_truth(image, annotation, palette)]
+    for row in zip(images, truths, drawn_masks, *(column.contents for column in columns), strict=True):
+        image, truth, mask, *contents = row
+        cells = [_truth(image, truth, palette)]
         for column, content in zip(columns, contents, strict=True):
-            cells.append(_cell(content, column, image, annotation, mask, palette))
+            cells.append(_cell(content, column, image, truth, mask, palette))
         rows.append(_row(cells))
     width = rows[0].shape[1]
-    parts = [_header(width, title, [*notes, *_how_to_read(columns, masks is not None)], palette)]
+    parts = [_header(width, title, [*notes, *_how_to_read(columns, masks is not None, has_boxes)], palette)]
     for section in sections or [Section("", len(rows))]:
         if section.count:
             parts += [_line(width, section.heading, _HEADING_PX, weight=700)] if section.heading else []
@@ -119,21 +121,22 @@ def comparison_page(
     write_picture(np.concatenate(parts), path)
 
 
-def _truth(image: Image, annotation: Annotation, palette: dict[str, Colour]) -> _Cell:
+def _truth(image: Image, truth: Truth, palette: dict[str, Colour]) -> _Cell:
     names, colours = list(palette), list(palette.values())
-    tile = boxes_tile(
-        image, annotation.boxes, [colours[c] for c in annotation.classes], [False] * len(annotation.boxes)
-    )
-    counts = Counter(names[c] for c in annotation.classes)
+    boxes = truth.boxes if isinstance(truth, Annotation) else NO_BOXES
+    known = known_objects(truth)
+    tile = boxes_tile(image, boxes, [colours[c] for c in known[: len(boxes)]], [False] * len(boxes))
+    counts = Counter(names[c] for c in known)
     objects = [Entry(name if n == 1 else f"{n} × {name}", palette[name]) for name, n in counts.items()]
-    return _Cell(tile, [*(objects or [Entry("no object")]), Entry(annotation.image_id)])
+    nothing = "no object" if isinstance(truth, Annotation) else "no label"
+    return _Cell(tile, [*(objects or [Entry(nothing)]), Entry(truth.image_id)])
 
 
 def _cell(
     content: Detections | ClassMap | None,
     column: Column,
     image: Image,
-    annotation: Annotation,
+    truth: Truth,
     mask: NDArray[np.int16] | None,
     palette: dict[str, Colour],
 ) -> _Cell:
@@ -144,15 +147,20 @@ def _cell(
         shares = [(c, float((content == c).mean())) for c in np.unique(content) if c < len(names)]
         covered = [Entry(f"{names[c]} {share:.0%}", colours[c]) for c, share in sorted(shares, key=lambda s: -s[1])]
         return _Cell(map_tile(image, content, colours, mask), covered or [Entry("background alone")])
-    overlaps = matched_overlaps(content, annotation)
     own = [column.colour or colours[c] for c in content.classes]
-    tile = boxes_tile(image, content.boxes, own, [bool(overlap <= FITS_IOU) for overlap in overlaps])
+    words = [f"{names[c]} {score:.2f}" for c, score in zip(content.classes, content.scores, strict=True)]
+    has_gaps = [False] * len(words)
+    if isinstance(truth, Annotation):
+        overlaps = matched_overlaps(content, truth)
+        has_gaps = [bool(overlap <= FITS_IOU) for overlap in overlaps]
+        words = [
+            f"{said} ({overlap:.2f})" if overlap else f"{said} (–)"
+            for said, overlap in zip(words, overlaps, strict=True)
+        ]
+    tile = boxes_tile(image, content.boxes, own, has_gaps)
     found = [
-        Entry(
-            f"{names[c]} {score:.2f} ({overlap:.2f})" if overlap else f"{names[c]} {score:.2f} (–)",
-            colours[c] if column.colour is None else _NEUTRAL,
-        )
-        for c, score, overlap in zip(content.classes, content.scores, overlaps, strict=True)
+        Entry(said, colours[c] if column.colour is None else _NEUTRAL)
+        for c, said in zip(content.classes, words, strict=True)
     ]
     return _Cell(tile, found or [Entry("nothing above the threshold")])
 
@@ -178,8 +186,12 @@ def _header(width: int, title: str, notes: Sequence[str], palette: dict[str, Col
     return np.concatenate([_paper(_GAP_PX, width), *lines, classes])
 
 
-def _how_to_read(columns: Sequence[Column], with_masks: bool) -> list[str]:
-    lines = [f"below: class, score, (IoU with the object); gaps in a box: it fits no object by more than {FITS_IOU}"]
+def _how_to_read(columns: Sequence[Column], with_masks: bool, has_boxes: bool) -> list[str]:
+    lines = [
+        f"below: class, score, (IoU with the object); gaps in a box: it fits no object by more than {FITS_IOU}"
+        if has_boxes
+        else "no boxes: only the images' labels are known; below: class, score"
+    ]
     if any(column.colour is not None for column in columns):
         lines.append("boxes: in the colour beside their column's title where there is one, else in that of their class")
     if any(isinstance(content, np.ndarray) for column in columns for content in column.contents):

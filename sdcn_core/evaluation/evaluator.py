@@ -5,7 +5,7 @@ N proposals of an image, C classes; background has no column here.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from sdcn_core.data.image_set import AnnotatedSet
 from sdcn_core.data.images import read_image
 from sdcn_core.errors import TrainingDiverged
 from sdcn_core.evaluation.average_precision import ClassAP, average_precision, match_detections
+from sdcn_core.evaluation.classification import classification_average_precision
 from sdcn_core.evaluation.coco import coco_figures
 from sdcn_core.evaluation.comp4 import rounded
 from sdcn_core.evaluation.corloc import correct_localization, localize
@@ -24,7 +25,7 @@ from sdcn_core.evaluation.inference import Scorer, score_proposals
 from sdcn_core.evaluation.pixel_metrics import PixelCounts
 from sdcn_core.evaluation.report import EvaluationReport
 from sdcn_core.evaluation.scored_boxes import ScoredBoxes
-from sdcn_core.structures.annotation import Detections
+from sdcn_core.structures.annotation import Annotation, Detections
 
 SplitScores = Mapping[int, NDArray[np.float32]]
 """Position of an image in its split -> scores (N, C) of its proposals. Shards of a split join as dicts do."""
@@ -37,10 +38,10 @@ class Judged:
     report: EvaluationReport
     detections: tuple[Detections, ...]
     """of the test split, in its order"""
-    class_aps: tuple[ClassAP, ...]
-    """(C,) on the test split"""
+    class_aps: tuple[ClassAP, ...] | None
+    """(C,) on the test split; None where its boxes are unknown"""
     error_modes: tuple[ClassErrorModes, ...] | None
-    """(C,) on the training split; None where it was not judged"""
+    """(C,) on the training split; None where it was not judged, or its boxes are unknown"""
 
 
 class ProposalSource(Protocol):
@@ -49,6 +50,17 @@ class ProposalSource(Protocol):
     def __getitem__(self, image_id: str, /) -> NDArray[np.float32]:
         """(N, 4) xyxy px, half-open, N >= 1."""
         ...
+
+
+@dataclass(frozen=True)
+class ScoredSplit:
+    """A split, what was scored of it, and the scores. Ids are those of the split: another may use them too."""
+
+    annotated: AnnotatedSet
+    scores: SplitScores
+    """of all its images"""
+    proposals: ProposalSource
+    """by image id the boxes that were scored, (N, 4), or (N, C, 4) where each class has its own"""
 
 
 def score_images(
@@ -108,24 +120,20 @@ def chance_scores(
 
 
 def judge(
-    test: AnnotatedSet,
-    test_scores: SplitScores,
-    train: AnnotatedSet | None,
-    train_scores: SplitScores,
-    proposals_of: Callable[[str], NDArray[np.float32]],
+    test: ScoredSplit,
+    train: ScoredSplit | None,
     config: EvaluationConfig,
     *,
     seconds_per_image: float | None = None,
     pixels: PixelCounts | None = None,
 ) -> Judged:
-    """AP and detections on `test`, CorLoc and error modes on `train`.
+    """AP, classification AP and detections on `test`, CorLoc and error modes on `train`.
+
+    Of a split whose boxes are unknown everything is left open but the detections and the classification AP.
 
     Args:
         test: the split on which AP is counted.
-        test_scores: of all its images.
         train: the split on which CorLoc is counted; None: CorLoc and error modes are left open.
-        train_scores: of all its images; empty where `train` is None.
-        proposals_of: image id -> the boxes that were scored, (N, 4), or (N, C, 4) where each class has its own.
         config: protocol and thresholds.
         seconds_per_image: as the caller measured it, for the report.
         pixels: as counted on `test`; None: measures of pixels are left open.
@@ -134,48 +142,56 @@ def judge(
         BadInput: COCO's figures are asked for and cannot be counted here.
         ValueError: scores are missing, or do not fit the proposals or the classes; the message names the image.
     """
-    scores, proposals = _aligned(test, test_scores, proposals_of)
-    detections = detections_by_protocol(
-        [record.image_id for record in test.image_set.records], scores, proposals, config
-    )
+    scores, proposals = _aligned(test)
+    annotated, image_set = test.annotated, test.annotated.image_set
+    detections = detections_by_protocol([record.image_id for record in image_set.records], scores, proposals, config)
     if config.rounded:
         detections = tuple(map(rounded, detections))
-    num_classes = len(test.image_set.classes)
-    matches = [
-        match_detections(found, annotation, num_classes=num_classes, match_iou=config.match_iou)
-        for found, annotation in zip(detections, test.annotations, strict=True)
-    ]
-    class_aps = average_precision(matches, num_classes=num_classes, flavour=config.ap)
+    num_classes = len(image_set.classes)
+    class_aps = None
+    if annotated.annotations is not None:
+        matches = [
+            match_detections(found, annotation, num_classes=num_classes, match_iou=config.match_iou)
+            for found, annotation in zip(detections, annotated.annotations, strict=True)
+        ]
+        class_aps = average_precision(matches, num_classes=num_classes, flavour=config.ap)
     corloc: tuple[float | None, ...] = (None,) * num_classes
     error_modes = None
-    if train is not None:
-        corloc, error_modes = _best_boxes_judged(train, train_scores, proposals_of, config.match_iou)
+    if train is not None and train.annotated.annotations is not None:
+        corloc, error_modes = _best_boxes_judged(train, train.annotated.annotations, config.match_iou)
     report = EvaluationReport(
-        classes=test.image_set.classes,
-        ap=tuple(c.ap for c in class_aps),
+        classes=image_set.classes,
+        ap=(None,) * num_classes if class_aps is None else tuple(c.ap for c in class_aps),
         corloc=corloc,
-        num_test_images=len(test.image_set.records),
-        num_train_images=0 if train is None else len(train.image_set.records),
+        num_test_images=len(image_set.records),
+        num_train_images=0 if train is None else len(train.annotated.image_set.records),
         seconds_per_image=seconds_per_image,
         error_modes=None if error_modes is None else tuple(c.shares for c in error_modes),
+        classification_ap=classification_average_precision(annotated, scores, flavour=config.ap),
+        without_boxes=_without_boxes(test, train),
         segmentation=None if pixels is None else pixels.segmentation_scores,
         heatmap=None if pixels is None else pixels.heatmap_scores,
         num_masks=0 if pixels is None else pixels.num_masks,
-        coco=coco_figures(test, detections) if config.coco else None,
+        coco=coco_figures(annotated, detections) if config.coco and class_aps is not None else None,
     )
     return Judged(report, detections, class_aps, error_modes)
 
 
+def _without_boxes(test: ScoredSplit, train: ScoredSplit | None) -> tuple[Literal["test", "train"], ...]:
+    is_open: dict[Literal["test", "train"], bool] = {
+        "test": test.annotated.annotations is None,
+        "train": train is not None and train.annotated.annotations is None,
+    }
+    return tuple(role for role, boxes_unknown in is_open.items() if boxes_unknown)
+
+
 def _best_boxes_judged(
-    train: AnnotatedSet,
-    train_scores: SplitScores,
-    proposals_of: Callable[[str], NDArray[np.float32]],
-    match_iou: float,
+    train: ScoredSplit, annotations: Sequence[Annotation], match_iou: float
 ) -> tuple[tuple[float | None, ...], tuple[ClassErrorModes, ...]]:
     """CorLoc and error modes of every class."""
-    scores, proposals = _aligned(train, train_scores, proposals_of)
-    judged = list(zip(scores, proposals, train.annotations, strict=True))
-    num_classes = len(train.image_set.classes)
+    scores, proposals = _aligned(train)
+    judged = list(zip(scores, proposals, annotations, strict=True))
+    num_classes = len(train.annotated.image_set.classes)
     corloc = correct_localization([localize(*image, match_iou=match_iou) for image in judged], num_classes=num_classes)
     modes = count_error_modes(
         [classify_best_boxes(*image, match_iou=match_iou) for image in judged], num_classes=num_classes
@@ -183,19 +199,16 @@ def _best_boxes_judged(
     return tuple(c.corloc for c in corloc), modes
 
 
-def _aligned(
-    split: AnnotatedSet, scores: SplitScores, proposals_of: Callable[[str], NDArray[np.float32]]
-) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+def _aligned(split: ScoredSplit) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
     """Scores and proposals in the order of the split, checked against each other."""
+    image_set, scores = split.annotated.image_set, split.scores
     aligned_scores, aligned_proposals = [], []
-    for index, record in enumerate(split.image_set.records):
+    for index, record in enumerate(image_set.records):
         if index not in scores:
-            missing = len(split.image_set.records) - len(scores)
-            raise ValueError(
-                f"split {split.image_set.name}: no scores for image {record.image_id}, {missing} missing in all"
-            )
-        boxes = proposals_of(record.image_id)
-        expected = (len(boxes), len(split.image_set.classes))
+            missing = len(image_set.records) - len(scores)
+            raise ValueError(f"split {image_set.name}: no scores for image {record.image_id}, {missing} missing in all")
+        boxes = split.proposals[record.image_id]
+        expected = (len(boxes), len(image_set.classes))
         if scores[index].shape != expected:
             raise ValueError(
                 f"image {record.image_id}: scores are {scores[index].shape}, its boxes and classes {expected}"

@@ -27,7 +27,7 @@ from sdcn_core.evaluation.drawing import (
     shorten,
     write_picture,
 )
-from sdcn_core.structures.annotation import Annotation, Detections
+from sdcn_core.structures.annotation import NO_BOXES, Annotation, Detections, Truth, known_objects
 
 _TILE_PX = 300
 _CAPTION_PX = 24
@@ -49,7 +49,7 @@ class _Shown:
 
 def detections_picture(
     images: Sequence[NDArray[np.uint8]],
-    annotations: Sequence[Annotation],
+    truths: Sequence[Truth],
     detections: Sequence[Detections],
     classes: Sequence[str],
     path: Path,
@@ -59,27 +59,30 @@ def detections_picture(
     """Draw images in a grid, each with its objects (white) and its detections (class colour, name, score), into a file.
 
     Which detections: over the whole page as many as it has objects, the best first, and of every image the best one
-    even if it is not among them, in a thinner line; at most six an image. Scores alone decide, not what is right.
+    even if it is not among them, in a thinner line; at most six an image. Scores alone decide, not what is right. Where
+    nobody drew boxes, labels count as objects.
 
     Args:
         images: (H, W, 3) RGB each; small ones are enlarged, large ones reduced to the same tile.
-        annotations: one an image.
+        truths: one an image.
         detections: one an image, boxes in pixels of the image.
         classes: names, by class index.
         path: ends in .png or .jpg; the folder exists.
         title: first line of the page.
 
     Raises:
-        ValueError: no image, not as many annotations or detections as images, or another kind of file.
+        ValueError: no image, not as many truths or detections as images, or another kind of file.
     """
     if not images:
         raise ValueError("a picture of detections needs at least one image")
-    floor = _score_floor(detections, count=sum(len(annotation.boxes) for annotation in annotations))
+    floor = _score_floor(detections, count=sum(len(known_objects(truth)) for truth in truths))
     colours = class_colours(len(classes))
     shown = [_choose(found, floor) for found in detections]
-    grid = _grid([_tile(*one, classes, colours) for one in zip(images, annotations, shown, strict=True)])
-    named = {int(c) for of_image in [a.classes for a in annotations] + [s.classes for s in shown] for c in of_image}
-    header = _header(grid.shape[1], title, floor, [(classes[c], colours[c]) for c in sorted(named)])
+    grid = _grid([_tile(*one, classes, colours) for one in zip(images, truths, shown, strict=True)])
+    named = {c for truth in truths for c in known_objects(truth)} | {int(c) for s in shown for c in s.classes}
+    has_boxes = any(isinstance(truth, Annotation) for truth in truths)
+    legend = [(classes[c], colours[c]) for c in sorted(named)]
+    header = _header(grid.shape[1], title, floor, legend, has_boxes=has_boxes)
     write_picture(np.concatenate([header, grid]), path)
 
 
@@ -96,9 +99,7 @@ def _choose(found: Detections, floor: float) -> _Shown:
     return _Shown(found.boxes[order], found.scores[order], found.classes[order], strong[: len(order)])
 
 
-def _tile(
-    image: Image, annotation: Annotation, shown: _Shown, classes: Sequence[str], colours: Sequence[Colour]
-) -> Image:
+def _tile(image: Image, truth: Truth, shown: _Shown, classes: Sequence[str], colours: Sequence[Colour]) -> Image:
     """One image with its boxes, its longest side _TILE_PX, and its caption below."""
     factor = _TILE_PX / max(image.shape[:2])
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
@@ -108,7 +109,7 @@ def _tile(
         x1, y1, x2, y2 = (round(float(edge) * factor) for edge in box)
         return max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
 
-    for box in annotation.boxes:
+    for box in truth.boxes if isinstance(truth, Annotation) else NO_BOXES:
         x1, y1, x2, y2 = placed(box)
         draw_box(drawn, (x1, y1, x2, y2), INK, 5)
         draw_box(drawn, (x1 + 1, y1 + 1, x2 - 1, y2 - 1), WHITE, 3)
@@ -123,9 +124,10 @@ def _tile(
 
     tile = np.full((height + _CAPTION_PX, _TILE_PX, 3), PAPER, dtype=np.uint8)
     tile[:height, :width] = drawn
-    counts = Counter(classes[int(c)] for c in annotation.classes)
-    contents = ", ".join(name if n == 1 else f"{n} {name}" for name, n in counts.items()) or "no object"
-    caption = shorten(f"{annotation.image_id}: {contents}", _TEXT_PX, _TILE_PX)
+    counts = Counter(classes[c] for c in known_objects(truth))
+    nothing = "no object" if isinstance(truth, Annotation) else "no label"
+    contents = ", ".join(name if n == 1 else f"{n} {name}" for name, n in counts.items()) or nothing
+    caption = shorten(f"{truth.image_id}: {contents}", _TEXT_PX, _TILE_PX)
     draw_text(tile, caption, 0, height + 18, _TEXT_PX, INK)
     return tile
 
@@ -145,17 +147,20 @@ def _grid(tiles: Sequence[Image]) -> Image:
     return np.concatenate(rows)
 
 
-def _header(width: int, title: str, floor: float, legend: Sequence[tuple[str, Colour]]) -> Image:
+def _header(width: int, title: str, floor: float, legend: Sequence[tuple[str, Colour]], *, has_boxes: bool) -> Image:
     """Title, how to read the boxes, and the classes with their colours, in as many lines as they need."""
     room = width - 2 * _MARGIN_PX
     entries = [Entry(name, colour) for name, colour in legend]
     height = 112 + entries_height(entries, _TEXT_PX, room)
     page = np.full((height, width, 3), PAPER, dtype=np.uint8)
     draw_text(page, shorten(title, 24, room), _MARGIN_PX, 40, 24, INK, weight=700)
-    draw_box(page, (_MARGIN_PX, 54, _MARGIN_PX + 24, 70), INK, 5)
-    draw_box(page, (_MARGIN_PX + 1, 55, _MARGIN_PX + 23, 69), WHITE, 3)
-    draw_text(page, "object, its class below the image", _MARGIN_PX + 32, 67, _TEXT_PX, INK)
-    rule = "colour: found, as many boxes as objects"
+    if has_boxes:
+        draw_box(page, (_MARGIN_PX, 54, _MARGIN_PX + 24, 70), INK, 5)
+        draw_box(page, (_MARGIN_PX + 1, 55, _MARGIN_PX + 23, 69), WHITE, 3)
+        draw_text(page, "object, its class below the image", _MARGIN_PX + 32, 67, _TEXT_PX, INK)
+    else:
+        draw_text(page, "no boxes: only labels are known, below the image", _MARGIN_PX, 67, _TEXT_PX, INK)
+    rule = f"colour: found, as many boxes as {'objects' if has_boxes else 'labels'}"
     rule += f" (score {floor:.2f} and over); thin: lower, but an image's best" if np.isfinite(floor) else ""
     draw_text(page, shorten(rule, _TEXT_PX, room), _MARGIN_PX, 91, _TEXT_PX, INK)
     draw_entries(page, entries, _MARGIN_PX, 100, _TEXT_PX, room)

@@ -1,6 +1,7 @@
 """The result of an evaluation. C classes."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from sdcn_core.evaluation.class_means import mean_over_classes
 from sdcn_core.evaluation.coco import CocoFigures
@@ -29,13 +30,18 @@ class EvaluationReport:
     """of the segmentation branch's maps; None: there is no branch, no mask, or nobody asked"""
     heatmap: PixelScores | None = None
     """of the detections turned into maps; None: there is no mask, or nobody asked"""
+    classification_ap: tuple[float | None, ...] | None = None
+    """(C,) of the test images by their best proposal; an entry is None where no test image has the class"""
+    without_boxes: tuple[Literal["test", "train"], ...] = ()
+    """the splits in whose images nobody drew boxes: of `test` AP is open, of `train` CorLoc and the error modes"""
     num_masks: int = 0
     """test images that have a mask and were judged by it; the others say nothing of pixels"""
     coco: CocoFigures | None = None
     """on the test split; None: nobody asked"""
 
     def __post_init__(self) -> None:
-        for field, values in (("ap", self.ap), ("corloc", self.corloc), ("error_modes", self.error_modes)):
+        for field in ("ap", "corloc", "error_modes", "classification_ap"):
+            values = getattr(self, field)
             if values is not None and len(values) != len(self.classes):
                 raise ValueError(f"{field} has {len(values)} values for {len(self.classes)} classes")
 
@@ -49,6 +55,10 @@ class EvaluationReport:
         return mean_over_classes(self.corloc)
 
     @property
+    def mean_classification_ap(self) -> float | None:
+        return mean_over_classes(self.classification_ap or ())
+
+    @property
     def mean_error_modes(self) -> tuple[float, ...] | None:
         """The share of each mode as the mean over the classes that some training image has; None where none has."""
         return mean_shares(self.error_modes or ())
@@ -59,11 +69,16 @@ class EvaluationReport:
         >>> print(EvaluationReport(("cat", "dog"), (0.5, None), (0.25, 0.75), 10, 20))
         mAP 50.0 % over 1 of 2 classes (10 test images), CorLoc 50.0 % over 2 of 2 classes (20 training images)
         """
-        parts = [f"{_percent('mAP', self.ap)} ({self.num_test_images} test images)"]
+        name, values = ("mAP", self.ap)
+        if "test" in self.without_boxes:
+            name, values = ("classification mAP", self.classification_ap or ())
+        parts = [f"{_percent(name, values)} ({self.num_test_images} test images)"]
         if self.segmentation is not None:
             parts.append(f"{_percent('mIoU', self.segmentation.iou)} ({self.num_masks} masks)")
-        if self.num_train_images > 0:
+        if self.num_train_images > 0 and "train" not in self.without_boxes:
             parts.append(f"{_percent('CorLoc', self.corloc)} ({self.num_train_images} training images)")
+        if self.without_boxes:
+            parts.append(f"no boxes of the {' and '.join(self.without_boxes)} split")
         return ", ".join(parts)
 
 

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from sdcn_core.evaluation.overlaps import box_overlaps
-from sdcn_core.structures.annotation import Annotation, Detections
+from sdcn_core.structures.annotation import Annotation, Detections, Truth, known_objects
 
 
-def detection_threshold(detections: Sequence[Detections], annotations: Sequence[Annotation]) -> float:
-    """The score from which on a split has as many detections as it has objects (images, if it has no object).
+def detection_threshold(detections: Sequence[Detections], truths: Sequence[Truth]) -> float:
+    """The score from which on a split has as many detections as it has known objects (images, if it has no object).
 
     One rule for every network: it looks at scores alone and favours none, however high its scores are in general.
     Infinity where nothing was detected.
     """
     scores = np.sort(np.concatenate([np.zeros(0, np.float32), *(found.scores for found in detections)]))[::-1]
-    wanted = sum(len(annotation.boxes) for annotation in annotations) or len(annotations)
+    wanted = sum(len(known_objects(truth)) for truth in truths) or len(truths)
     return float(scores[min(wanted, len(scores)) - 1]) if wanted and len(scores) else float("inf")
 
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from sdcn_core.config.data import ProposalConfig
+from sdcn_core.config.data import SelectiveSearchConfig, search_of_new_images
 from sdcn_core.config.evaluation import SEARCH_SIDE_PX, EvaluationConfig
 from sdcn_core.evaluation.inference import search_side
 from sdcn_core.models.pixel_norm import PixelNorm
@@ -99,8 +99,8 @@ class ModelCard(_Part):
     contract: Contract
     normalisation: Normalisation
     testing: Testing
-    proposals: ProposalConfig
-    """the Selective Search whose boxes the model knows"""
+    proposals: SelectiveSearchConfig
+    """the Selective Search whose boxes the model knows, or takes for new images"""
     files: dict[str, CheckedFile] = {}
     """by file name"""
 
@@ -122,7 +122,7 @@ class ModelCard(_Part):
             ),
             normalisation=_normalisation(saved),
             testing=_testing(experiment.evaluation, experiment.data.max_side_px),
-            proposals=experiment.data.proposals,
+            proposals=search_of_new_images(experiment.data.proposals),
         )
 
     def properties(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from sdcn_core.config.data import ProposalConfig
+from sdcn_core.config.data import ProposalConfig, search_of_new_images
 from sdcn_core.data.selective_search import search_image
 from sdcn_core.errors import SearchBusy
 
@@ -34,13 +34,15 @@ def turn_to_search(wait_s: float | None) -> Iterator[None]:
 
 
 def propose(image: NDArray[np.uint8], config: ProposalConfig, *, max_side_px: int) -> NDArray[np.float32]:
-    """The boxes (N, 4) xyxy px that a training would have had for this image; N may be 0. Needs `turn_to_search`.
+    """The boxes (N, 4) xyxy px that a training would have had for this image, or for new images has been given; N may
+    be 0. Needs `turn_to_search`.
 
     Args:
         image: (H, W, 3) RGB.
-        config: the search that the model was trained with.
+        config: the proposals that the model was trained with.
         max_side_px: larger images are searched at this longest side, whatever `config` says; see `search_side`. Boxes
             are those of `image` all the same.
     """
-    side = max_side_px if config.max_image_side_px is None else min(config.max_image_side_px, max_side_px)
-    return search_image(image, mode=config.mode, max_side_px=side, min_side_px=config.min_side_px, limit=config.limit)
+    search = search_of_new_images(config)
+    side = max_side_px if search.max_image_side_px is None else min(search.max_image_side_px, max_side_px)
+    return search_image(image, mode=search.mode, max_side_px=side, min_side_px=search.min_side_px, limit=search.limit)

@@ -20,6 +20,25 @@ class Annotation:
 
 
 @dataclass(frozen=True)
+class ImageLabels:
+    """What is known of an image in which nobody drew boxes."""
+
+    image_id: str
+    labels: tuple[int, ...]
+    """class indices, ascending, each once"""
+
+
+NO_BOXES = np.zeros((0, 4), np.float32)
+
+Truth = Annotation | ImageLabels
+
+
+def known_objects(truth: Truth) -> tuple[int, ...]:
+    """The class of each object of the image that is known of: of its boxes, or one for each label."""
+    return tuple(truth.classes.tolist()) if isinstance(truth, Annotation) else truth.labels
+
+
+@dataclass(frozen=True)
 class Detections:
     """Scored boxes of one image after NMS, best first within a class. M boxes, M may be 0."""
 

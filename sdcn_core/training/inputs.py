@@ -46,9 +46,7 @@ class RunInputs:
         test = open_annotated_set(data.source, roots, role="test")
 
         def proposals_of(image_set: ImageSet) -> ProposalStore:
-            return compute_proposals(
-                image_set, data.proposals, cache=roots.cache, processes=1, progress=ignore_progress
-            )
+            return compute_proposals(image_set, data.proposals, roots=roots, processes=1, progress=ignore_progress)
 
         return cls(
             train=train,

@@ -19,7 +19,7 @@ from sdcn_core.evaluation.average_precision import ClassAP
 from sdcn_core.evaluation.coco import image_info, require_coco_tools, save_coco_results
 from sdcn_core.evaluation.comp4 import save_comp4
 from sdcn_core.evaluation.error_modes import ClassErrorModes, shares_by_mode
-from sdcn_core.evaluation.evaluator import chance_scores, judge, score_images
+from sdcn_core.evaluation.evaluator import ScoredSplit, chance_scores, judge, score_images
 from sdcn_core.evaluation.figures_data import error_modes_json, precision_recall_json
 from sdcn_core.evaluation.gallery import draw_gallery
 from sdcn_core.evaluation.pictures import detections_picture
@@ -48,6 +48,7 @@ COCO_INFO_FILE = "image_info.coco.json"
 JUDGED_MEANS = (
     "mean_ap",
     "mean_corloc",
+    "mean_classification_ap",
     "mean_iou",
     "pixel_recall",
     "pixel_precision",
@@ -65,10 +66,10 @@ class Verdict:
     report: EvaluationReport
     detections: tuple[Detections, ...]
     """of the test split, in its order"""
-    class_aps: tuple[ClassAP, ...]
-    """(C,) with precision and recall along the ranking"""
+    class_aps: tuple[ClassAP, ...] | None
+    """(C,) with precision and recall along the ranking; None where the test split's boxes are unknown"""
     error_modes: tuple[ClassErrorModes, ...] | None
-    """(C,) on the training split; None where CorLoc was not asked for"""
+    """(C,) on the training split; None where CorLoc was not asked for, or the split's boxes are unknown"""
     maps: Mapping[int, ClassMap]
     """position in the test split -> the segmentation branch's strongest class in each cell; of at most SHOWN_IMAGES
     images, of none where there is no branch or pixels were not asked for"""
@@ -139,20 +140,22 @@ class Judge:
 
         Returns:
             name -> file: the pictures DETECTIONS_FILE (images evenly spread over the test split) and GALLERY_FILE
-            (the best and the worst of those shown), CURVES_FILE, PREDICTIONS_FILE (`load_predictions` reads it),
-            ERROR_MODES_FILE where CorLoc was judged, and where they are asked for COMP4_FILE, COCO_FILE and
+            (the best and the worst of those shown), PREDICTIONS_FILE (`load_predictions` reads it), CURVES_FILE where
+            AP was counted, ERROR_MODES_FILE where CorLoc was, and where they are asked for COMP4_FILE, COCO_FILE and
             COCO_INFO_FILE.
         """
         test = self._inputs.test
         ids = [record.image_id for record in test.image_set.records]
         maps = {ids[index]: grid for index, grid in sorted(verdict.maps.items())}
         predictions = Predictions(test.image_set.classes, verdict.detections, maps)
-        files = {name: folder / name for name in (DETECTIONS_FILE, GALLERY_FILE, CURVES_FILE, PREDICTIONS_FILE)}
+        files = {name: folder / name for name in (DETECTIONS_FILE, GALLERY_FILE, PREDICTIONS_FILE)}
         self._draw_detections(verdict.detections, files[DETECTIONS_FILE])
         draw_gallery(predictions, test, files[GALLERY_FILE])
         save_predictions(predictions, files[PREDICTIONS_FILE])
         config = self._experiment.evaluation
-        _write_json(precision_recall_json(test.image_set, verdict.class_aps, config), files[CURVES_FILE])
+        if verdict.class_aps is not None:
+            files[CURVES_FILE] = folder / CURVES_FILE
+            _write_json(precision_recall_json(test.image_set, verdict.class_aps, config), files[CURVES_FILE])
         if verdict.error_modes is not None:
             files[ERROR_MODES_FILE] = folder / ERROR_MODES_FILE
             judged = self._inputs.judged_train.image_set
@@ -169,10 +172,10 @@ class Judge:
 
     def _draw_detections(self, detections: tuple[Detections, ...], path: Path) -> None:
         test = self._inputs.test
-        chosen = shown_images(len(test.annotations), self._experiment.evaluation.pictured_images)
+        chosen = shown_images(len(test.truths), self._experiment.evaluation.pictured_images)
         detections_picture(
             [read_image(test.image_set.records[i].path) for i in chosen],
-            [test.annotations[i] for i in chosen],
+            [test.truths[i] for i in chosen],
             [detections[i] for i in chosen],
             test.image_set.classes,
             path,
@@ -219,7 +222,7 @@ class Judge:
             config=self._experiment.evaluation,
             max_side_px=self._experiment.data.max_side_px,
             indices=chunk[self._ranks.rank :: self._ranks.world_size],
-            shown=set(shown_images(len(self._inputs.test.annotations))),
+            shown=set(shown_images(len(self._inputs.test.image_set.records))),
         )
         nothing = PixelFindings.none(len(self._inputs.classes), segmentation=branch is not None)
         return sum(self._ranks.gather(own), start=nothing)
@@ -228,13 +231,12 @@ class Judge:
         self, test_found: Found, train_found: Found | None, seconds: float | None, pixels: PixelFindings
     ) -> Verdict:
         inputs, config = self._inputs, self._experiment.evaluation
-        boxes = _boxes(inputs.judged_train, train_found or {}) | _boxes(inputs.test, test_found)
+        train = None
+        if train_found is not None:
+            train = ScoredSplit(inputs.judged_train, _scores(train_found), _boxes(inputs.judged_train, train_found))
         judged = judge(
-            inputs.test,
-            _scores(test_found),
-            None if train_found is None else inputs.judged_train,
-            _scores(train_found or {}),
-            boxes.__getitem__,
+            ScoredSplit(inputs.test, _scores(test_found), _boxes(inputs.test, test_found)),
+            train,
             config if train_found is not None else config.model_copy(update={"coco": False}),
             seconds_per_image=seconds,
             pixels=pixels.counts,
@@ -251,6 +253,9 @@ def results_by_class(report: EvaluationReport) -> dict[str, Any]:
         "mean_ap": report.mean_ap,
         "corloc": dict(zip(classes, report.corloc, strict=True)),
         "mean_corloc": report.mean_corloc,
+        "classification_ap": report.classification_ap and dict(zip(classes, report.classification_ap, strict=True)),
+        "mean_classification_ap": report.mean_classification_ap,
+        "without_boxes": list(report.without_boxes),
         "num_test_images": report.num_test_images,
         "num_train_images": report.num_train_images,
         "seconds_per_image": report.seconds_per_image,
@@ -272,11 +277,13 @@ def results_by_class(report: EvaluationReport) -> dict[str, Any]:
 
 
 def judged_metrics(judgement: Mapping[str, Any]) -> dict[str, float]:
-    """A judgement, as `results_by_class` gives it, under the names of metrics: means, AP and CorLoc of each class."""
+    """A judgement, as `results_by_class` gives it, under the names of metrics: means, and by class AP, CorLoc and
+    classification AP.
+    """
     return judged_means(judgement) | {
         f"eval/{measure}/{name}": value
-        for measure in ("ap", "corloc")
-        for name, value in judgement[measure].items()
+        for measure in ("ap", "corloc", "classification_ap")
+        for name, value in (judgement.get(measure) or {}).items()
         if value is not None
     }
 

@@ -53,7 +53,7 @@ def prepare_data(
         compute_proposals(
             image_set,
             data.proposals,
-            cache=roots.cache,
+            roots=roots,
             processes=processes,
             progress=lambda done, _, before=before: tell(before + done, total, share=(0.3, 1.0)),  # type: ignore[misc]
         )

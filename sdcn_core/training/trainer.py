@@ -450,8 +450,8 @@ class _Run:
         verdict = self.judge.trained(self.networks.detector, corloc=False, pixels=False, tick=lambda _: False)
         assert verdict is not None  # only a tick stops it
         self.networks.train(True)
-        mean_ap = verdict.report.mean_ap
-        metrics = {} if mean_ap is None else {"eval/mean_ap": mean_ap}
+        known = {"mean_ap": verdict.report.mean_ap, "mean_classification_ap": verdict.report.mean_classification_ap}
+        metrics = {f"eval/{name}": value for name, value in known.items() if value is not None}
         self.hooks.report(TrainingReport(progress, self.global_step, metrics), None)
 
     def _judge_whole(self, part: str) -> Verdict:

@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from pydantic_core import ErrorDetails
 
-from sdcn_core.config.data import DataSource
+from sdcn_core.config.data import DataSource, ProposalConfig
 from sdcn_core.config.model import BackboneConfig, ClassifierConfig
 from sdcn_core.config.search_space import Domain
 from service.errors import FieldProblem
@@ -22,6 +22,7 @@ _SEARCHES = frozenset({"grid", "one_at_a_time", "random", "optuna"})
 _TAGS = {
     "search": _SEARCHES,
     "source": _tags(DataSource),
+    "proposals": _tags(ProposalConfig),
     "backbone": _tags(BackboneConfig),
     "classifier": _tags(ClassifierConfig),
 }

@@ -1,6 +1,6 @@
 """What a training is worth: boxes, pixels and error modes per class, beside an untrained network and random scores."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,7 +42,7 @@ class CocoFigures(BaseModel):
 
 
 class Judgement(BaseModel):
-    """One set of scores: AP and pixels on the test split, CorLoc and error modes on the train split.
+    """One set of scores: AP, classification AP and pixels on the test split, CorLoc and error modes on the train split.
 
     What was not asked for, or cannot be known from the data, is null; results written before a measure existed lack it.
     """
@@ -50,13 +50,20 @@ class Judgement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     ap: dict[str, Share | None]
-    """class -> average precision; null: the split has no object of the class"""
+    """class -> average precision; null: the split has no object of the class, or nobody drew its boxes"""
     mean_ap: Share | None
-    """null: the split has no object of any class"""
+    """null: the split has no object of any class, or nobody drew its boxes"""
     corloc: dict[str, Share | None]
-    """class -> share of training images whose best box is right; null: no image has the class"""
+    """class -> share of training images whose best box is right; null: no image has the class, or nobody drew boxes"""
     mean_corloc: Share | None
-    """null: no training image has an annotated object"""
+    """null: no training image has an annotated object, or nobody drew boxes"""
+    without_boxes: tuple[Literal["test", "train"], ...] = ()
+    """the splits in whose images nobody drew boxes: of `test` AP cannot be counted, of `train` CorLoc and error modes
+    cannot"""
+    classification_ap: dict[str, Share | None] | None = None
+    """class -> average precision of the test images, ranked by the score of their best box; null: no image has the
+    class"""
+    mean_classification_ap: Share | None = None
     num_test_images: int = Field(ge=0)
     num_train_images: int = Field(ge=0)
     seconds_per_image: float | None = Field(ge=0)

@@ -56,7 +56,7 @@ def _prepare(context: JobContext, data: DataConfig, report: "DataProgress") -> N
     prepare_source(data.source, roots, progress=report.part("making the data set ready"))
     train_set = open_train_set(data.source, roots, labels_from_difficult=data.labels_from_difficult)
     test_set = open_annotated_set(data.source, roots, role="test")
-    if all(annotation.difficult.all() for annotation in test_set.annotations):
+    if test_set.has_nothing_to_find:
         raise DatasetError(
             f"data.source.test_split {data.source.test_split!r} has no object that counts, so nothing could be judged:"
             " name a split with objects that are not marked difficult"
@@ -64,7 +64,7 @@ def _prepare(context: JobContext, data: DataConfig, report: "DataProgress") -> N
     check_masks(test_set, progress=report.part("reading the masks of the test images"))
     for name, images in {"training": train_set, "test": test_set.image_set}.items():
         progress = report.part(f"computing proposals of the {name} images")
-        compute_proposals(images, data.proposals, cache=roots.cache, processes=processes, progress=progress)
+        compute_proposals(images, data.proposals, roots=roots, processes=processes, progress=progress)
 
 
 class DataProgress:

@@ -107,7 +107,7 @@ def prepare_judged_data(context: JobContext, data: DataConfig, classes: tuple[st
             f"the data set has the classes {', '.join(test.image_set.classes)}, the model knows {', '.join(classes)}: a"
             " model is judged on its own classes, in their order"
         )
-    if all(annotation.difficult.all() for annotation in test.annotations):
+    if test.has_nothing_to_find:
         raise DatasetError(
             f"split {test.image_set.name!r} has no object that counts, so nothing could be judged: name another as"
             " ap_split"
@@ -116,7 +116,7 @@ def prepare_judged_data(context: JobContext, data: DataConfig, classes: tuple[st
     processes = len(os.sched_getaffinity(0))
     for judged in (test, train):
         progress = report.part(f"computing proposals of split {judged.image_set.name}")
-        compute_proposals(judged.image_set, data.proposals, cache=roots.cache, processes=processes, progress=progress)
+        compute_proposals(judged.image_set, data.proposals, roots=roots, processes=processes, progress=progress)
 
 
 def judge_model(order: TaskOrder) -> EvaluateResults:
@@ -168,7 +168,7 @@ def _inputs(data: DataConfig, roots: DataRoots) -> RunInputs:
     test, train = _judged_sets(data, roots)
     proposals = {
         judged.image_set.name: compute_proposals(
-            judged.image_set, data.proposals, cache=roots.cache, processes=1, progress=ignore_progress
+            judged.image_set, data.proposals, roots=roots, processes=1, progress=ignore_progress
         )
         for judged in (test, train)
     }

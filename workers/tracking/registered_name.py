@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 
-from sdcn_core.config.data import DataSource, VocSource
+from sdcn_core.config.data import DataSource, ScenesSource
 from sdcn_core.config.experiment import ExperimentConfig
 
 WITHOUT_EFFECT = frozenset(
@@ -46,6 +46,6 @@ def judged_by(parameters: Mapping[str, str]) -> dict[str, str]:
 
 
 def _word(source: DataSource) -> str:
-    if isinstance(source, VocSource):
-        return re.sub(r"[^A-Za-z0-9_.]+", "-", source.path).strip("-.")[:FOLDER_LENGTH]
-    return source.kind
+    if isinstance(source, ScenesSource):
+        return source.kind
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", source.path).strip("-.")[:FOLDER_LENGTH]

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from sdcn_core.config.data import ProposalConfig
+from sdcn_core.config.data import SelectiveSearchConfig
 from sdcn_core.data import proposals
+from sdcn_core.data.datasets import DataRoots
 from sdcn_core.data.image_set import ImageRecord, ImageSet
 from sdcn_core.data.proposals import ProposalStore, compute_proposals
 from sdcn_core.errors import DatasetError
@@ -29,10 +30,11 @@ def images(folder: Path, count: int) -> ImageSet:
 
 
 def compute(
-    image_set: ImageSet, cache: Path, config: ProposalConfig | None = None, *, processes: int = 1
+    image_set: ImageSet, cache: Path, config: SelectiveSearchConfig | None = None, *, processes: int = 1
 ) -> ProposalStore:
-    config = config or ProposalConfig()
-    return compute_proposals(image_set, config, cache=cache, processes=processes, progress=lambda done, total: None)
+    config = config or SelectiveSearchConfig()
+    roots = DataRoots(cache, cache)
+    return compute_proposals(image_set, config, roots=roots, processes=processes, progress=lambda done, total: None)
 
 
 def cached_files(cache: Path) -> list[Path]:
@@ -51,12 +53,12 @@ def test_proposals_are_distinct_boxes_inside_the_image(tmp_path: Path) -> None:
 
 def test_the_limit_keeps_the_first_in_the_searchs_own_order(tmp_path: Path) -> None:
     every = compute(images(tmp_path, 1), tmp_path / "cache")["image0"]
-    some = compute(images(tmp_path, 1), tmp_path / "cache", ProposalConfig(limit=3))["image0"]
+    some = compute(images(tmp_path, 1), tmp_path / "cache", SelectiveSearchConfig(limit=3))["image0"]
     assert some.tolist() == every[:3].tolist()
 
 
 def test_boxes_with_a_short_side_are_dropped_where_asked(tmp_path: Path) -> None:
-    boxes = compute(images(tmp_path, 1), tmp_path / "cache", ProposalConfig(min_side_px=10))["image0"]
+    boxes = compute(images(tmp_path, 1), tmp_path / "cache", SelectiveSearchConfig(min_side_px=10))["image0"]
     assert (boxes[:, 2:] - boxes[:, :2]).min() >= 10
 
 
@@ -66,7 +68,7 @@ def test_boxes_of_a_search_on_the_shrunk_image_are_in_pixels_of_the_whole_one(tm
     pixels[:, 40:] = 255
     cv2.imwrite(str(path), pixels)
     image_set = ImageSet("train", ("thing",), (ImageRecord("half", path, 60, 80, (0,)),))
-    boxes = compute(image_set, tmp_path / "cache", ProposalConfig(max_image_side_px=40))["half"]
+    boxes = compute(image_set, tmp_path / "cache", SelectiveSearchConfig(max_image_side_px=40))["half"]
     assert [40, 0, 80, 60] in boxes.tolist()
     assert boxes.max(axis=0).tolist()[2:] == [80, 60]
 
@@ -89,7 +91,7 @@ def test_what_the_cache_holds_is_not_searched_for_again(tmp_path: Path, monkeypa
 def test_other_pixels_or_settings_are_not_served_from_the_cache(tmp_path: Path) -> None:
     image_set = images(tmp_path, 1)
     before = compute(image_set, tmp_path / "cache")["image0"]
-    assert len(compute(image_set, tmp_path / "cache", ProposalConfig(limit=1))["image0"]) == 1
+    assert len(compute(image_set, tmp_path / "cache", SelectiveSearchConfig(limit=1))["image0"]) == 1
     write_image(image_set.records[0].path, width=40, height=30, seed=99)
     assert compute(image_set, tmp_path / "cache")["image0"].tolist() != before.tolist()
 
@@ -106,7 +108,7 @@ def test_a_damaged_cache_file_is_made_again(tmp_path: Path, content: bytes) -> N
 
 def test_an_image_left_without_proposals_is_named_with_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"image0\.png: Selective Search finds no box.*min_side_px"):
-        compute(images(tmp_path, 1), tmp_path / "cache", ProposalConfig(min_side_px=31))
+        compute(images(tmp_path, 1), tmp_path / "cache", SelectiveSearchConfig(min_side_px=31))
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -129,7 +131,13 @@ def test_a_search_that_is_cancelled_leaves_no_process_and_no_half_file(
 
     image_set = images(tmp_path, 4)
     with pytest.raises(raised):
-        compute_proposals(image_set, ProposalConfig(), cache=tmp_path / "cache", processes=2, progress=cancel)
+        compute_proposals(
+            image_set,
+            SelectiveSearchConfig(),
+            roots=DataRoots(tmp_path, tmp_path / "cache"),
+            processes=2,
+            progress=cancel,
+        )
     assert multiprocessing.active_children() == []
     assert all(len(np.load(path, allow_pickle=False)) for path in cached_files(tmp_path / "cache"))
 
@@ -138,8 +146,8 @@ def test_progress_counts_up_to_all_images(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     compute_proposals(
         images(tmp_path, 3),
-        ProposalConfig(),
-        cache=tmp_path / "cache",
+        SelectiveSearchConfig(),
+        roots=DataRoots(tmp_path, tmp_path / "cache"),
         processes=1,
         progress=lambda done, total: seen.append((done, total)),
     )
@@ -150,7 +158,8 @@ PARENT = """
 import multiprocessing, sys
 from pathlib import Path
 from tests.sdcn_core.data.test_proposals import images
-from sdcn_core.config.data import ProposalConfig
+from sdcn_core.config.data import SelectiveSearchConfig
+from sdcn_core.data.datasets import DataRoots
 from sdcn_core.data.proposals import compute_proposals
 
 def stay(done, total):
@@ -160,7 +169,8 @@ def stay(done, total):
 
 if __name__ == "__main__":
     here = Path(sys.argv[1])
-    compute_proposals(images(here, 3), ProposalConfig(), cache=here / "cache", processes=2, progress=stay)
+    roots = DataRoots(here, here / "cache")
+    compute_proposals(images(here, 3), SelectiveSearchConfig(), roots=roots, processes=2, progress=stay)
 """
 
 
@@ -182,3 +192,9 @@ def test_a_search_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None
 def test_search_processes_need_no_torch() -> None:
     code = "import sys, sdcn_core.data.selective_search; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_cache_of_old_is_found_again(tmp_path: Path) -> None:
+    # What version 0.1 called the search of the default settings.
+    compute(images(tmp_path, 1), tmp_path / "cache")
+    assert [path.name for path in (tmp_path / "cache" / "proposals").iterdir()] == ["e3d7fa05749f"]

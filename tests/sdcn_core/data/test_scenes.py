@@ -8,7 +8,7 @@ import pytest
 from defusedxml import ElementTree
 from numpy.typing import NDArray
 
-from sdcn_core.config.data import ProposalConfig, SceneLayout, ScenesSource
+from sdcn_core.config.data import SceneLayout, ScenesSource, SelectiveSearchConfig
 from sdcn_core.data.datasets import DataRoots, open_annotated_set, open_train_set, prepare_source
 from sdcn_core.data.proposals import compute_proposals
 from sdcn_core.data.scenes import SCENE_CLASSES, scenes_folder, write_scenes
@@ -160,7 +160,8 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_proposals_find_nearly_every_object_whole(cache: Path, layout: SceneLayout) -> None:
     source = SMALL.with_overrides({"layout": layout})
     found = open_annotated_set(source, DataRoots(cache, cache), role="train")
-    store = compute_proposals(found.image_set, ProposalConfig(), cache=cache, processes=1, progress=silent)
+    roots = DataRoots(cache, cache)
+    store = compute_proposals(found.image_set, SelectiveSearchConfig(), roots=roots, processes=1, progress=silent)
     best = [max(_iou(box, other) for other in store[one.image_id]) for one in found.annotations for box in one.boxes]
     assert np.mean(np.array(best) > 0.5) >= 0.95
 

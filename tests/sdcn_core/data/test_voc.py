@@ -261,3 +261,16 @@ def test_real_voc_files_are_counted_as_their_makers_count_them(
     assert len(records) == images
     assert [sum(index in record.labels for record in records) for index in range(5)] == images_with
     assert [sum(int((a.classes[~a.difficult] == i).sum()) for a in annotations) for i in range(5)] == objects
+
+
+def test_a_split_whose_objects_have_no_boxes_trains_and_its_boxes_are_unknown(tmp_path: Path) -> None:
+    folder = write_voc(tmp_path, {"a": [an_object("cat", box="")], "b": [an_object("dog", box="")], "c": []})
+    assert [record.labels for record in train(folder).records] == [(0,), (1,), ()]
+    assert annotated(folder).annotations is None
+    assert [record.labels for record in annotated(folder).image_set.records] == [(0,), (1,), ()]
+
+
+def test_a_split_in_which_some_objects_have_boxes_and_others_none_is_refused(tmp_path: Path) -> None:
+    folder = write_voc(tmp_path, {"a": [CAT], "b": [DOG, an_object("cat", box="")]})
+    with pytest.raises(DatasetError, match=r"b.xml: object 'cat' has no <bndbox>: add it or take the object out"):
+        annotated(folder)

@@ -20,7 +20,7 @@ from sdcn_core.evaluation.coco import (
     require_coco_tools,
     save_coco_results,
 )
-from sdcn_core.evaluation.evaluator import judge
+from sdcn_core.evaluation.evaluator import ScoredSplit, judge
 from sdcn_core.structures.annotation import Detections
 from tests.sdcn_core.evaluation.made_up import annotation, detections
 from tests.sdcn_core.evaluation.published import coco_split, published_folder
@@ -191,7 +191,7 @@ def test_the_figures_are_counted_where_they_are_asked_for(monkeypatch: pytest.Mo
 
     def report(**fields: object) -> Any:
         config = EvaluationConfig.model_validate(fields)
-        return judge(whole, scores, None, {}, boxes.__getitem__, config).report
+        return judge(ScoredSplit(whole, scores, boxes), None, config).report
 
     figures = report(coco=True).coco
     assert figures == coco_figures(whole, (*of_b([BOX], [0.9], [0])[:1], detections([BOX], [0.9], [0], "a")))

@@ -10,7 +10,7 @@ from sdcn_core.config.evaluation import EvaluationConfig
 from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet
 from sdcn_core.errors import BadInput
 from sdcn_core.evaluation.comp4 import load_comp4, rounded, save_comp4
-from sdcn_core.evaluation.evaluator import judge
+from sdcn_core.evaluation.evaluator import ScoredSplit, judge
 from sdcn_core.structures.annotation import Detections
 from tests.sdcn_core.evaluation.made_up import annotation, detections
 
@@ -125,6 +125,6 @@ def test_rounded_scores_tie_and_the_earlier_image_wins_where_that_is_asked_for()
 
     def ap(**fields: object) -> float | None:
         config = EvaluationConfig.model_validate(fields | {"ap": "area"})
-        return judge(split, scores, None, {}, dict.fromkeys("ab", box).__getitem__, config).report.mean_ap
+        return judge(ScoredSplit(split, scores, dict.fromkeys("ab", box)), None, config).report.mean_ap
 
     assert (ap(), ap(rounded=True)) == (1.0, 0.5)

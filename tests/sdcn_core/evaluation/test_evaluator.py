@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -10,7 +10,7 @@ from torch import Tensor
 from sdcn_core.config.evaluation import EvaluationConfig
 from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet
 from sdcn_core.errors import DatasetError, TrainingDiverged
-from sdcn_core.evaluation.evaluator import chance_scores, judge, score_images
+from sdcn_core.evaluation.evaluator import ScoredSplit, chance_scores, judge, score_images
 from sdcn_core.evaluation.report import EvaluationReport
 from sdcn_core.evaluation.scored_boxes import ScoredBoxes
 from sdcn_core.structures.annotation import Detections
@@ -59,8 +59,8 @@ def brightness(images: Tensor, proposals: Tensor) -> ScoredProposals:
 def verdict(
     split: Split, scores: dict[int, FloatArray], config: EvaluationConfig = CONFIG
 ) -> tuple[EvaluationReport, tuple[Detections, ...]]:
-    of = split.proposals.__getitem__
-    judged = judge(split.annotated, scores, split.annotated, scores, of, config, seconds_per_image=0.5)
+    scored = ScoredSplit(split.annotated, scores, split.proposals)
+    judged = judge(scored, scored, config, seconds_per_image=0.5)
     return judged.report, judged.detections
 
 
@@ -105,12 +105,45 @@ def test_detections_come_in_the_order_of_the_split(split: Split) -> None:
 
 
 def test_without_a_training_split_corloc_is_left_open(split: Split) -> None:
-    judged = judge(split.annotated, perfect_scores(split), None, {}, split.proposals.__getitem__, CONFIG)
+    judged = judge(ScoredSplit(split.annotated, perfect_scores(split), split.proposals), None, CONFIG)
     report = judged.report
     assert report.corloc == (None, None, None)
     assert report.error_modes is judged.error_modes is None
     assert report.num_train_images == 0
     assert report.mean_ap == 1.0
+
+
+def without_boxes(split: Split) -> Split:
+    return Split(replace(split.annotated, annotations=None), split.proposals)
+
+
+def test_without_boxes_only_detections_and_labels_are_judged(split: Split) -> None:
+    bare, scores = without_boxes(split), perfect_scores(split)
+    scored = ScoredSplit(bare.annotated, scores, bare.proposals)
+    judged = judge(scored, scored, CONFIG)
+    report = judged.report
+    assert report.without_boxes == ("test", "train")
+    assert (report.ap, report.corloc) == ((None,) * 3, (None,) * 3)
+    assert (report.mean_ap, report.mean_corloc, report.error_modes, judged.class_aps) == (None, None, None, None)
+    assert report.classification_ap == (1.0, 1.0, None)
+    assert [one.image_id for one in judged.detections] == ["im0", "im1", "im2", "im3"]
+
+
+def test_a_network_trained_on_labels_is_judged_where_boxes_exist(split: Split) -> None:
+    bare, scores = without_boxes(split), perfect_scores(split)
+    test = ScoredSplit(split.annotated, scores, split.proposals)
+    report = judge(test, ScoredSplit(bare.annotated, scores, bare.proposals), CONFIG).report
+    assert report.without_boxes == ("train",)
+    assert (report.ap, report.corloc) == ((1.0, 1.0, None), (None,) * 3)
+
+
+def test_two_splits_may_name_their_images_alike(split: Split) -> None:
+    scores = perfect_scores(split)
+    moved = ScoredSplit(split.annotated, scores, dict.fromkeys(split.proposals, BOXES[::-1]))
+    report = judge(ScoredSplit(split.annotated, scores, split.proposals), moved, CONFIG).report
+    assert report.ap == (1.0, 1.0, None)
+    assert report.corloc[0] is not None
+    assert report.corloc[0] < 1
 
 
 def test_a_missing_image_is_named(split: Split) -> None:

@@ -24,6 +24,7 @@ from sdcn_core.training.plan import plan_stages
 from sdcn_core.training.progress import Stage, TrainingReport
 from sdcn_core.training.shared_stages import StageStore, stage_key
 from sdcn_core.training.stage_keys import trained_parts
+from tests.sdcn_core.training.other_data import write_other_data
 from tests.sdcn_core.training.runs import Place, RecordingHooks, train
 from tests.sdcn_core.training.small import small_experiment
 
@@ -42,6 +43,9 @@ SDCN = small_experiment(
 )
 SCENES = ScenesSource.model_validate(SDCN.data.source.model_dump())
 VOC: JsonValue = {"kind": "voc", "path": "scenes", "train_split": "train", "test_split": "test"}
+LABELS: JsonValue = {"kind": "labels", "path": "labels", "form": "csv"}
+COCO: JsonValue = {"kind": "coco", "path": "coco", "train_split": "train", "test_split": "test"}
+FILE: JsonValue = {"kind": "file", "path": "boxes.pkl"}
 SQUEEZENET: JsonValue = {"kind": "squeezenet1_1", "frozen": "none"}
 MOBILENET: JsonValue = {"kind": "mobilenet_v2", "frozen": "none"}
 
@@ -55,6 +59,8 @@ BASES = {
         {"data.source": VOC, "model.backbone": MOBILENET, "model.classifier": {"kind": "mobilenet_v2"}}
     ),
     "vgg": SDCN.with_overrides({"model.backbone": {"kind": "vgg16_d8"}, "model.classifier": {"kind": "resnet101"}}),
+    "labels": SDCN.with_overrides({"data.source": LABELS, "data.proposals": FILE}),
+    "coco": SDCN.with_overrides({"data.source": COCO}),
 }
 """Together they have every field."""
 
@@ -64,6 +70,20 @@ HAND_MADE: dict[str, dict[str, JsonValue]] = {
     "data.source[voc].path": {"data.source.path": "elsewhere"},
     "data.source[voc].train_split": {"data.source.train_split": "val"},
     "data.source[voc].test_split": {"data.source.test_split": "val"},
+    "data.source[labels].kind": {"data.source": VOC},
+    "data.source[labels].path": {"data.source.path": "elsewhere"},
+    "data.source[labels].train_split": {"data.source.train_split": "val"},
+    "data.source[labels].test_split": {"data.source.test_split": "val"},
+    "data.source[labels].annotations": {"data.source.annotations": "boxes"},
+    "data.source[coco].kind": {"data.source": VOC},
+    "data.source[coco].path": {"data.source.path": "elsewhere"},
+    "data.source[coco].annotations": {"data.source.annotations": "elsewhere.json"},
+    "data.source[coco].images": {"data.source.images": "elsewhere"},
+    "data.source[coco].train_split": {"data.source.train_split": "val"},
+    "data.source[coco].test_split": {"data.source.test_split": "val"},
+    "data.proposals[selective_search].kind": {"data.proposals": FILE},
+    "data.proposals[file].kind": {"data.proposals": {"kind": "selective_search"}},
+    "data.proposals[file].path": {"data.proposals.path": "others.pkl"},
     "model.backbone[small_vgg].kind": {"model.backbone": SQUEEZENET},
     "model.backbone[squeezenet1_1].kind": {"model.backbone": {"kind": "small_vgg"}},
     "model.backbone[squeezenet1_1].weights": {"model.backbone.weights": {"path": "weights.npz"}},
@@ -79,6 +99,7 @@ HAND_MADE: dict[str, dict[str, JsonValue]] = {
 """Fields whose other values follow from no type: they need a file, or other fields with them."""
 
 NOT_VARIED = {
+    "data.proposals[file].for_new_images.kind": "there is one",
     "model.classifier[squeezenet1_1].weights": "a file of weights would have to be there for the run",
     "model.classifier[mobilenet_v2].weights": "likewise",
     "model.classifier[resnet101].weights": "likewise",
@@ -126,10 +147,11 @@ def value_at(experiment: ExperimentConfig, name: str) -> JsonValue:
         LookupError: the experiment chose other models and has no such field.
     """
     value: Any = experiment.model_dump(mode="json")
-    kind = name.partition("[")[2].partition("]")[0]
-    for step in path_of(name).split("."):
+    chosen, _, kind = name.partition("]")[0].partition("[")
+    steps = path_of(name).split(".")
+    for number, step in enumerate(steps, start=1):
         value = value[step]
-        if kind and isinstance(value, dict) and value.get("kind", kind) != kind:
+        if kind and ".".join(steps[:number]) == chosen and value["kind"] != kind:
             raise KeyError(name)
     return value
 
@@ -226,7 +248,10 @@ class Bench:
         self.number += 1
         place = Place.below(self.base / str(self.number), self.base / "cache")
         linked = place.roots.data / "scenes"  # a folder in VOC layout, as a data set that somebody put there
-        linked.symlink_to(scenes_folder(SCENES, cache=place.roots.cache))
+        scenes = scenes_folder(SCENES, cache=place.roots.cache)
+        linked.symlink_to(scenes)
+        if scenes.is_dir():  # the first run draws them
+            write_other_data(scenes, place.roots.data)
         hooks = StageHooks(place.base, experiment=experiment)
         train(experiment, place, hooks, stages=StageStore(place.base / "states"), until=until)
         return hooks.weights
@@ -301,7 +326,7 @@ WITHOUT_EFFECT_APART = [
 WITHOUT_EFFECT_ON_LABELS = [
     *WITHOUT_EFFECT_APART,
     "data.sampled_proposals",
-    "data.proposals.limit",
+    "data.proposals[selective_search].limit",
     "model.detection.hidden",
     "model.segmentation.channels",
     "objective.lambda_mil",
