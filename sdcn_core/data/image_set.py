@@ -86,6 +86,11 @@ class AnnotatedSet:
         return tuple(ImageLabels(record.image_id, record.labels) for record in self.image_set.records)
 
     @property
+    def is_unknown(self) -> bool:
+        """Whether there are neither boxes nor labels: somebody else has them, as those of VOC 2012 test."""
+        return self.annotations is None and not any(record.labels for record in self.image_set.records)
+
+    @property
     def has_nothing_to_find(self) -> bool:
         """Whether boxes are known, but of no object that counts: then a verdict would say nothing."""
         return self.annotations is not None and all(annotation.difficult.all() for annotation in self.annotations)

@@ -76,7 +76,8 @@ class VocFolder:
     def annotated_set(self, split: str, *, with_masks: bool = True) -> AnnotatedSet:
         """A split for evaluation: every object of our classes with box and flag; labels from those not difficult.
 
-        Objects may be without a <bndbox> if all of the split are: then its boxes are unknown.
+        Objects may be without a <bndbox> if all of the split are: then its boxes are unknown. Where no image of the
+        split has an annotation file, as in VOC 2012 test, nothing is known of it, labels neither.
 
         Masks in SegmentationClass come with it, unread. Their indices count the names in SegmentationClass/classes.txt;
         where there is none, the twenty VOC classes if the data set's own classes are all among them (it is a part of
@@ -88,7 +89,11 @@ class VocFolder:
         records, annotations = [], []
         boxless: DatasetError | None = None
         has_boxes = False
-        for image_id in self.image_ids(split):
+        image_ids = self.image_ids(split)
+        if not any(self._annotation_path(image_id).is_file() for image_id in image_ids):
+            unlabelled = tuple(ImageRecord(image_id, *self._image(image_id), labels=()) for image_id in image_ids)
+            return AnnotatedSet(ImageSet(split, self.classes, unlabelled), annotations=None)
+        for image_id in image_ids:
             path, height, width = self._image(image_id)
             annotation_path = self._annotation_path(image_id)
             objects = read_objects(annotation_path, height=height, width=width)

@@ -46,7 +46,8 @@ def evaluate(context: JobContext) -> Succeeded:
     saved = load_model(_judged_file(order, context.folder, spec))
     experiment = judged_experiment(spec, saved.experiment)
     keep_text(context.spool, context.run.artifacts / "config.json", experiment.model_dump_json(indent=2))
-    prepare_judged_data(context, experiment.data, saved.classes)
+    hands_in = experiment.evaluation.coco or experiment.evaluation.comp4 is not None
+    prepare_judged_data(context, experiment.data, saved.classes, hands_in=hands_in)
     context.check_stop()
     context.spool.append(NoteEvent(text="judging the model"))
     results = run_as_task(judge_model, order, context.folder, spec.resources).model_copy(update={"checkpoint": step})
@@ -91,8 +92,16 @@ def judged_experiment(spec: EvaluateSpec, trained: ExperimentConfig) -> Experime
         raise BadInput(error.detail) from None
 
 
-def prepare_judged_data(context: JobContext, data: DataConfig, classes: tuple[str, ...]) -> None:
+def prepare_judged_data(
+    context: JobContext, data: DataConfig, classes: tuple[str, ...], *, hands_in: bool = False
+) -> None:
     """Stage `data`: unlike a training, a split may lack a class.
+
+    Args:
+        context: of the job.
+        data: what is judged on.
+        classes: those of the model.
+        hands_in: whether detections are kept as a server takes them, so that nothing need be known of the test split.
 
     Raises:
         DatasetError: the data set is missing, broken, has no object that counts, or other classes than the model.
@@ -111,6 +120,11 @@ def prepare_judged_data(context: JobContext, data: DataConfig, classes: tuple[st
         raise DatasetError(
             f"split {test.image_set.name!r} has no object that counts, so nothing could be judged: name another as"
             " ap_split"
+        )
+    if test.is_unknown and not hands_in:
+        raise DatasetError(
+            f"split {test.image_set.name!r} has neither boxes nor labels, so nothing could be judged: name another as"
+            " ap_split, or have its detections kept for a server by evaluation.comp4 or evaluation.coco"
         )
     check_masks(test, progress=report.part(f"reading the masks of split {test.image_set.name}"))
     processes = len(os.sched_getaffinity(0))

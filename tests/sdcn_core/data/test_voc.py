@@ -274,3 +274,30 @@ def test_a_split_in_which_some_objects_have_boxes_and_others_none_is_refused(tmp
     folder = write_voc(tmp_path, {"a": [CAT], "b": [DOG, an_object("cat", box="")]})
     with pytest.raises(DatasetError, match=r"b.xml: object 'cat' has no <bndbox>: add it or take the object out"):
         annotated(folder)
+
+
+def test_of_a_split_without_annotation_files_nothing_is_known_but_its_images(tmp_path: Path) -> None:
+    folder = write_voc(tmp_path, {"a": [CAT], "b": [DOG]}, split="test")
+    for image_id in "ab":
+        (folder / "Annotations" / f"{image_id}.xml").unlink()
+    unknown = annotated(folder, "test")
+    assert (unknown.annotations, unknown.masks, unknown.is_unknown) == (None, None, True)
+    assert [(r.image_id, r.height, r.width, r.labels) for r in unknown.image_set.records] == [
+        ("a", 30, 40, ()),
+        ("b", 30, 40, ()),
+    ]
+    with pytest.raises(DatasetError, match=r"a\.xml"):
+        train(folder, "test")
+
+
+def test_a_split_that_lacks_some_annotation_files_is_refused(tmp_path: Path) -> None:
+    folder = write_voc(tmp_path, {"a": [CAT], "b": [DOG]})
+    (folder / "Annotations" / "b.xml").unlink()
+    with pytest.raises(DatasetError, match=r"b\.xml cannot be read"):
+        annotated(folder)
+
+
+def test_labels_without_boxes_are_known(tmp_path: Path) -> None:
+    folder = write_voc(tmp_path, {"a": [an_object("cat", box="")], "b": [an_object("dog", box="")]})
+    assert not annotated(folder).is_unknown
+    assert not annotated(write_voc(tmp_path, {"a": [CAT], "b": []})).is_unknown

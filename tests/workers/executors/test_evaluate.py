@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sdcn_core.training.networks import Networks
 from service.jobs.inference_specs import EvaluateSpec
 from service.jobs.study_results import EvaluateResults
 from service.run_files.checkpoints import checkpoint_name
+from tests.sdcn_core.data.voc_folders import an_object, write_voc
 from tests.workers.executors.trained import ContextOf, trained_experiment, write_model
 from workers.attempt_folder import RunFolder, Succeeded
 from workers.errors import AttemptStopped
@@ -172,6 +174,45 @@ def test_metrics_have_the_names_of_a_trainings(context: JobContext) -> None:
     judge_model(task(context))
     (metrics,) = [event for event in SpoolReader(context.folder.events).read() if isinstance(event, MetricsEvent)]
     assert {"eval/mean_iou", "eval/pixel_recall", "eval/heatmap_precision", "eval/ap/clover"} <= metrics.values.keys()
+
+
+SERVED = {"kind": "voc", "path": "VOC2012", "train_split": "trainval", "test_split": "test"}
+
+
+def write_served(data_root: Path) -> None:
+    """A data set whose test split is known to a server alone: images, and no annotation file."""
+    objects = [an_object(name) for name in SCENE_CLASSES]
+    folder = write_voc(data_root / "VOC2012", {"a": objects, "b": objects}, classes=SCENE_CLASSES)
+    write_voc(data_root / "VOC2012", {"c": [], "d": []}, split="test", classes=SCENE_CLASSES)
+    for image_id in "cd":
+        (folder / "Annotations" / f"{image_id}.xml").unlink()
+
+
+def test_a_split_known_to_a_server_alone_has_no_ap_and_leaves_what_the_server_takes(
+    context_of: ContextOf, tmp_path: Path
+) -> None:
+    write_served(tmp_path / "data")
+    kept = {"evaluation.comp4": "VOC2012", "evaluation.coco": True}
+    context = context_of(asked := spec(source=SERVED, overrides=kept))
+    data = judged_experiment(asked, trained_experiment()).data
+    prepare_judged_data(context, data, SCENE_CLASSES, hands_in=True)
+    results = judge_model(task(context)).judgement
+    assert (results.mean_ap, results.coco, results.num_test_images) == (None, None, 2)
+    assert results.mean_corloc is not None
+    with tarfile.open(context.run.artifacts / "comp4.tar.gz") as archive:
+        assert len(archive.getnames()) == len(SCENE_CLASSES)
+        assert archive.getnames()[0] == f"results/VOC2012/Main/comp4_det_test_{SCENE_CLASSES[0]}.txt"
+        assert sum(member.size for member in archive) > 0
+    listed = json.loads((context.run.artifacts / "detections.coco.json").read_text())
+    assert {entry["image_id"] for entry in listed} == {1, 2}
+
+
+def test_a_split_known_to_a_server_alone_is_not_judged_for_nothing(context_of: ContextOf, tmp_path: Path) -> None:
+    write_served(tmp_path / "data")
+    context = context_of(asked := spec(source=SERVED))
+    data = judged_experiment(asked, trained_experiment()).data
+    with pytest.raises(DatasetError, match=r"'test' has neither boxes nor labels.*evaluation\.comp4"):
+        prepare_judged_data(context, data, SCENE_CLASSES)
 
 
 @pytest.mark.integration
