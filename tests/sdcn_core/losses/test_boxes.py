@@ -3,7 +3,8 @@ import torch
 from torch import Tensor
 
 from sdcn_core.losses.boxes import box_regression_loss
-from sdcn_core.structures.box_deltas import DELTA_UNITS, encode_boxes
+from sdcn_core.structures.box_deltas import DELTA_UNITS, decode_boxes, encode_boxes
+from sdcn_core.structures.outputs import DetectionOutput
 
 PROPOSALS = torch.tensor([[0.0, 0, 10, 10], [2, 0, 12, 10], [40, 40, 50, 60]], dtype=torch.double)
 SEEDS = PROPOSALS[[0, 0, 0]]
@@ -24,6 +25,21 @@ def perfect() -> Tensor:
 def test_deltas_that_move_every_foreground_proposal_onto_its_seed_cost_nothing() -> None:
     assert loss_of(perfect()).item() == pytest.approx(0)
     assert loss_of(torch.zeros(3, 2, 4, dtype=torch.double)) > 0
+
+
+def test_descending_it_moves_the_boxes_that_are_detected_onto_the_seeds() -> None:
+    deltas = torch.zeros(3, 2, 4, dtype=torch.double, requires_grad=True)
+    optimizer = torch.optim.SGD([deltas], lr=2.0)
+    for _ in range(100):
+        optimizer.zero_grad()
+        loss_of(deltas).backward()
+        optimizer.step()
+    detected = DetectionOutput(torch.rand(3, 2), (torch.rand(3, 3),), refinement_deltas=(deltas.detach(),))
+    moves = detected.detection_deltas()
+    assert moves is not None
+    moved = decode_boxes(PROPOSALS, moves)
+    torch.testing.assert_close(moved[:2, 1], SEEDS[:2], rtol=0, atol=1e-3)
+    torch.testing.assert_close(moved[2, 1], PROPOSALS[2])  # background stays
 
 
 def test_only_the_deltas_of_the_own_class_of_foreground_get_a_gradient() -> None:
