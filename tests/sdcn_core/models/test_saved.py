@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sdcn_core.errors import BadInput
-from sdcn_core.models import saved
+from sdcn_core.models import saved, vgg16
 from sdcn_core.models.saved import load_model
 from tests.sdcn_core.export.saved_models import CLASSES, experiment_of, write_model
 
@@ -44,6 +44,15 @@ def test_pretrained_weights_that_the_experiment_names_are_not_looked_for(model_f
     named = experiment.with_overrides({"model.backbone.weights": {"path": "nowhere.npz"}})
     rewritten(model_file, experiment=named.model_dump(mode="json"))
     assert load_model(model_file).experiment == named
+
+
+def test_a_model_sees_pixels_as_the_weights_that_it_started_from(
+    model_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vgg16, "BLOCKS", ((2, 2), (2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2)))
+    write_model(model_file, experiment_of("vgg16_d8").with_overrides({"model.backbone.convention": "fast_rcnn"}))
+    pixels = load_model(model_file).sdcn.backbone.pixels
+    assert pixels.mean.flatten().tolist() == pytest.approx([122.7717, 115.9465, 102.9801])
 
 
 def test_loading_leaves_torchs_random_numbers_alone(model_file: Path) -> None:
