@@ -74,6 +74,8 @@ class _Split:
     """by id, in file order"""
     annotations: Mapping[str, Sequence[Any]]
     """by image id"""
+    is_annotated: bool
+    """False: there is no list of annotations"""
     categories: Mapping[Id, str]
     """id -> name of a class, ascending"""
 
@@ -128,7 +130,8 @@ class CocoFolder:
         """A split for evaluation: every object of our classes with box and flag; labels from those not difficult.
 
         A crowd is difficult; an object whose box has no area counts as a label alone. Masks are drawn from the
-        segmentations of images in which every object of our classes has one, as polygons or as a list of runs.
+        segmentations of images in which every object of our classes has one, as polygons or as a list of runs. Of a
+        split whose file has no list of annotations nothing is known, labels neither.
 
         Raises:
             DatasetError: a file is missing or broken, or a box cannot be; the message names it and the annotation.
@@ -148,7 +151,7 @@ class CocoFolder:
                 drawn[image_id] = self._regions(objects, file)
         return AnnotatedSet(
             ImageSet(split, self.classes, tuple(records)),
-            tuple(annotations),
+            tuple(annotations) if file.is_annotated else None,
             CocoMasks(drawn, len(self.classes)) if any(drawn.values()) else None,
             self._numbers(file, areas),
         )
@@ -252,13 +255,14 @@ def _read(path: Path, annotation: Callable[[Entry, str], Any]) -> _Split:
     images = {image.image_id: image for image in found.images}
     categories = dict(sorted(found.categories, key=lambda pair: (isinstance(pair[0], str), pair[0])))
     of_image: defaultdict[str, list[Any]] = defaultdict(list)
-    for one in found.annotations:
+    for one in found.annotations or ():
         named = one.named if isinstance(one, _Located) else one
         if named.image_id not in images or named.category not in categories:
             kind, value = ("category", named.category) if named.image_id in images else ("image", named.image_id)
             raise DatasetError(f"{where}, annotation {named.number}: no {kind} has the id {value!r}: correct it")
         of_image[named.image_id].append(one)
-    return _Split(path, images, {image_id: of_image[image_id] for image_id in images}, categories)
+    by_image = {image_id: of_image[image_id] for image_id in images}
+    return _Split(path, images, by_image, found.annotations is not None, categories)
 
 
 def _refuse_repeated(where: str, kind: str, values: Sequence[Id]) -> None:

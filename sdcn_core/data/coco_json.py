@@ -12,6 +12,7 @@ from sdcn_core.errors import DatasetError
 MAX_FILE_BYTES = 2**30
 """twice the largest of COCO's own"""
 LISTS = ("images", "annotations", "categories")
+NEEDED_LISTS = ("images", "categories")
 _BLANK = re.compile(r"[ \t\n\r]*")
 
 Id = int | str
@@ -23,8 +24,9 @@ class CocoFile:
     """What was made of the entries of each list, in file order."""
 
     images: list[Any]
-    annotations: list[Any]
     categories: list[Any]
+    annotations: list[Any] | None = None
+    """None: the file has no such list, as COCO's own of test splits"""
 
 
 def read_coco(path: Path, makers: dict[str, Callable[[Entry], Any]]) -> CocoFile:
@@ -35,7 +37,7 @@ def read_coco(path: Path, makers: dict[str, Callable[[Entry], Any]]) -> CocoFile
         makers: by the name of the list; may raise DatasetError.
 
     Raises:
-        DatasetError: the file is missing, too large, no JSON, or no object with the three lists of objects.
+        DatasetError: the file is missing, too large, no JSON, or no object with lists of images and categories.
     """
     text = _read(path)
     found: dict[str, list[Any]] = {}
@@ -54,7 +56,7 @@ def read_coco(path: Path, makers: dict[str, Callable[[Entry], Any]]) -> CocoFile
     except (ValueError, RecursionError) as error:
         reason = "too deep" if isinstance(error, RecursionError) else str(error)
         raise DatasetError(f"annotations {path} are no JSON object ({reason}): correct or replace the file") from error
-    if missing := [name for name in LISTS if name not in found]:
+    if missing := [name for name in NEEDED_LISTS if name not in found]:
         raise DatasetError(
             f"annotations {path} have no list {missing[0]!r}: a COCO instances file has {', '.join(LISTS)}"
         )

@@ -156,6 +156,20 @@ def test_a_file_that_is_no_coco_json_is_refused(tmp_path: Path, text: str, said:
         judged(root)
 
 
+def test_of_a_file_without_a_list_of_annotations_nothing_is_known_but_images_and_numbers(tmp_path: Path) -> None:
+    path = write_coco(tmp_path) / "coco/annotations/instances_val.json"
+    content = json.loads(path.read_text())
+    del content["annotations"]
+    path.write_text(json.dumps(content))
+    unknown = judged(tmp_path)
+    assert (unknown.annotations, unknown.masks, unknown.is_unknown) == (None, None, True)
+    assert [record.image_id for record in unknown.image_set.records] == ["9", "7", "4"]
+    assert unknown.coco is not None
+    assert unknown.coco.image_ids == {"9": 9, "7": 7, "4": 4}
+    with pytest.raises(DatasetError, match="has no image in split 'val'"):
+        train(tmp_path, source=SOURCE.with_overrides({"train_split": "val", "classes": ["dog"]}))
+
+
 def test_a_missing_file_and_a_missing_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"data set folder .*coco does not exist"):
         train(tmp_path)

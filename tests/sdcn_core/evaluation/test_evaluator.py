@@ -15,7 +15,8 @@ from sdcn_core.evaluation.report import EvaluationReport
 from sdcn_core.evaluation.scored_boxes import ScoredBoxes
 from sdcn_core.structures.annotation import Detections
 from sdcn_core.structures.outputs import ScoredProposals
-from tests.sdcn_core.evaluation.made_up import FloatArray, annotation
+from tests.sdcn_core.evaluation import devkit
+from tests.sdcn_core.evaluation.made_up import FloatArray, annotation, random_boxes
 
 CLASSES = ("cat", "dog", "cow")
 CONFIG = EvaluationConfig(test_scales_px=None, flip=True)
@@ -62,6 +63,55 @@ def verdict(
     scored = ScoredSplit(split.annotated, scores, split.proposals)
     judged = judge(scored, scored, config, seconds_per_image=0.5)
     return judged.report, judged.detections
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+@pytest.mark.parametrize("flavour", ["voc07_11point", "area"])
+@pytest.mark.parametrize("protocol", ["oicr", "pcl"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_way_from_scores_to_ap_equals_plain_loops(seed: int, protocol: str, flavour: str, rounded: bool) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(1, 25, 8)
+    boxes = [random_boxes(rng, n, side=20) for n in counts]
+    scores = {k: rng.random((n, 2)).astype(np.float32) / 20 for k, n in enumerate(counts)}
+    truths = [annotation(b[:3], rng.integers(0, 2, len(b[:3])), rng.random(len(b[:3])) < 0.2) for b in boxes]
+    records = tuple(ImageRecord(f"im{k}", Path(f"{k}.png"), 40, 40, ()) for k in range(8))
+    annotated = AnnotatedSet(ImageSet("test", ("cat", "dog"), records), tuple(truths))
+    config = EvaluationConfig.model_validate(
+        {
+            "protocol": protocol,
+            "ap": flavour,
+            "rounded": rounded,
+            "boxes_per_class": 12,
+            "boxes_per_image_cap": 6,
+            "pcl": {"score_threshold": 0.01, "boxes_per_image": 9},
+        }
+    )
+    by_id = {f"im{k}": b for k, b in enumerate(boxes)}
+    report = judge(ScoredSplit(annotated, scores, by_id), None, config).report
+    placed = [b.tolist() for b in boxes]
+    if protocol == "pcl":
+        limits = {"threshold": 0.01, "iou": 0.3, "limit": 9}
+        of_image = [devkit.select_of_image(scores[k].tolist(), placed[k], **limits) for k in range(8)]  # type: ignore[arg-type]
+        kept = [[of_image[k][c] for k in range(8)] for c in range(2)]
+    else:
+        kept = [
+            devkit.select([scores[k][:, c].tolist() for k in range(8)], placed, iou=0.3, limit=12, cap=48)
+            for c in range(2)
+        ]
+    for c in range(2):
+        found = [
+            (k, round(float(scores[k][i, c]), 3) if rounded else float(scores[k][i, c]), placed[k][i])
+            for k, rows in enumerate(kept[c])
+            for i in rows
+        ]
+        objects = [
+            [(b.tolist(), bool(d)) for b, label, d in zip(t.boxes, t.classes, t.difficult, strict=True) if label == c]
+            for t in truths
+        ]
+        curve = devkit.precision_recall(found, objects, 0.5)
+        expected = devkit.eleven_point(*curve) if flavour == "voc07_11point" else devkit.area(*curve)
+        assert report.ap[c] == pytest.approx(expected, abs=1e-12)
 
 
 def test_perfect_scores_have_full_marks_and_a_class_without_objects_none(split: Split) -> None:
