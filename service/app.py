@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import artifacts, health, jobs, models, presets, study_runs
+from service.api import artifacts, datasets, health, jobs, models, presets, study_runs
 from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems
 from service.api.lingering import LingeringClose
@@ -16,6 +16,7 @@ from service.api.problems import handle_problems
 from service.models import ModelCatalogue
 from service.predictor import Predictor
 from service.queue.database import open_database
+from service.queue.datasets import DatasetRegister
 from service.queue.migrations import upgrade
 from service.queue.repository import JobQueue
 from service.registry import ModelRegistry
@@ -49,6 +50,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.queue = JobQueue(engine)
+    app.state.datasets = DatasetRegister(engine)
     app.state.series = SeriesReader()
     app.state.models = ModelCatalogue(app.state.queue, settings.runs)
     app.state.registry = ModelRegistry(settings.mlflow_tracking_uri)
@@ -63,7 +65,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(RequestScope, hosts=settings.accepted_hosts)
     app.add_middleware(LingeringClose)
-    for room in (jobs, study_runs, artifacts, models, presets, health):
+    for room in (jobs, study_runs, artifacts, datasets, models, presets, health):
         app.include_router(room.router)
     document_problems(app)
     mount(app)

@@ -8,6 +8,9 @@ ServiceError                     500
 ├── JobAlreadyEnded              409  nothing is left to cancel
 ├── ResultsNotReady              409  the job has not succeeded (yet); of a study's table TableNotReady
 ├── ChampionUnclear              409  `champion` alone, and not exactly one is
+├── DatasetNotFound              404  no data set is registered under this name
+├── DatasetExists                409  one is already
+├── DatasetInUse                 409  jobs that have not ended use it
 ├── PredictorRefused                  the predictor cannot use the images; the status is its own
 ├── PredictorUnavailable         503  likewise RegistryUnavailable: what answers this is away
 ├── DatabaseUnavailable          503  the queue cannot be reached; trying again later helps
@@ -125,6 +128,27 @@ class ChampionUnclear(ServiceError):
 
     status = 409
     title = "The champion is not clear"
+
+
+class DatasetNotFound(ServiceError):
+    """No data set is registered under this name."""
+
+    status = 404
+    title = "No such data set"
+
+
+class DatasetExists(ServiceError):
+    """A data set is registered under this name already."""
+
+    status = 409
+    title = "The name is taken"
+
+
+class DatasetInUse(ServiceError):
+    """Jobs that have not ended use the data set, so its registration cannot be removed."""
+
+    status = 409
+    title = "The data set is in use"
 
 
 class PredictorRefused(ServiceError):

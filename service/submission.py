@@ -1,4 +1,4 @@
-"""What a client may do to a job: check it, submit it, cancel it, read its results. One transaction each."""
+"""What a client may do: check, submit and cancel a job, read its results, register a data set. One transaction each."""
 
 import hashlib
 import json
@@ -7,14 +7,18 @@ from dataclasses import dataclass
 import structlog
 from pydantic import ValidationError
 
-from service.errors import CheckpointNotFound, ModelNotFound, ResultsNotReady
+from sdcn_core.config.presets import PRESETS
+from service.errors import CheckpointNotFound, DatasetExists, DatasetNotFound, ModelNotFound, ResultsNotReady
 from service.jobs.advice import warnings
 from service.jobs.any_results import AnyResults, parse_results
 from service.jobs.base_spec import refused
+from service.jobs.data_specs import DatasetSpec
+from service.jobs.registered import registered_names, with_sources
 from service.jobs.specs import AblationSpec, EvaluateSpec, JobSpec, PredictSpec, SweepSpec, TrainSpec
-from service.jobs.states import JobState
+from service.jobs.states import DatasetState, JobState
 from service.models import ModelCatalogue
-from service.queue.records import Job
+from service.queue.datasets import DatasetRegister
+from service.queue.records import Dataset, Job
 from service.queue.repository import JobQueue
 from service.run_files.checkpoints import checkpoint_at
 
@@ -28,20 +32,63 @@ class Submission:
     """False: the Idempotency-Key was known, this is the job it made"""
 
 
-def check(spec: JobSpec, models: ModelCatalogue | None = None) -> tuple[JobSpec, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Checked:
+    """A job that could be queued."""
+
+    spec: JobSpec
+    """resolved"""
+    warnings: tuple[str, ...]
+    datasets: tuple[str, ...]
+    """registered data sets whose sources it has"""
+
+
+def check(spec: JobSpec, datasets: DatasetRegister, models: ModelCatalogue | None = None) -> Checked:
     """The resolved spec and what it may be warned about; the same way that submit goes.
 
     Args:
         spec: what is asked for.
+        datasets: where the registered data sets that it names must be.
         models: where the model of an evaluation or prediction must be; None: it is looked for when the job runs.
 
     Raises:
-        InvalidSpec: the spec contradicts itself, or names a model or checkpoint that is not there.
+        InvalidSpec: the spec contradicts itself, or names a data set, model or checkpoint that is not there.
     """
-    resolved = spec.resolve()
+    named = {name: _usable(name, field, datasets) for name, field in registered_names(spec).items()}
+    resolved = with_sources(spec, {name: dataset.spec().source for name, dataset in named.items()}).resolve()
     if models is not None and isinstance(resolved, EvaluateSpec | PredictSpec):
         _check_model(resolved, models)
-    return resolved, warnings(resolved)
+    unsure = tuple(sentence for dataset in named.values() if (sentence := _unsure_of(dataset)) is not None)
+    return Checked(resolved, unsure + warnings(resolved), tuple(named))
+
+
+def _usable(name: str, field: str, datasets: DatasetRegister) -> Dataset:
+    """The data set that the field names, unless its check has found it wanting.
+
+    Raises:
+        InvalidSpec: it is not registered, or was refused.
+    """
+    try:
+        found = datasets.get(name)
+    except DatasetNotFound as error:
+        raise refused(field, error.detail) from None
+    if found.state is DatasetState.REFUSED:
+        first, *others = found.problems
+        more = f" (and {len(others)} more: GET /v1/datasets/{name})" if others else ""
+        raise refused(
+            field, f"data set {name!r} was refused: {first}{more}; once it is put right, POST /v1/datasets/{name}/check"
+        )
+    return found
+
+
+def _unsure_of(dataset: Dataset) -> str | None:
+    match dataset.state:
+        case DatasetState.CHECKING:
+            return f"data set {dataset.name!r} is still being checked: should it be refused, this job will fail"
+        case DatasetState.UNCHECKED:
+            return f"data set {dataset.name!r} is unchecked: {dataset.problems[0]}"
+        case _:
+            return None
 
 
 def _check_model(spec: EvaluateSpec | PredictSpec, models: ModelCatalogue) -> None:
@@ -60,18 +107,41 @@ def _check_model(spec: EvaluateSpec | PredictSpec, models: ModelCatalogue) -> No
 
 
 def submit(
-    queue: JobQueue, spec: JobSpec, *, idempotency_key: str | None, models: ModelCatalogue | None = None
+    queue: JobQueue,
+    spec: JobSpec,
+    datasets: DatasetRegister,
+    *,
+    idempotency_key: str | None,
+    models: ModelCatalogue | None = None,
 ) -> Submission:
-    """Queue the job; on return it is durable. `models` as for `check`.
+    """Queue the job; on return it is durable. `datasets` and `models` as for `check`.
 
     Raises:
-        InvalidSpec: the spec contradicts itself, or names a model or checkpoint that is not there.
+        InvalidSpec: the spec contradicts itself, or names a data set, model or checkpoint that is not there.
         IdempotencyKeyReused: the key came with another body before.
     """
-    resolved, _ = check(spec, models)
-    job, created = queue.enqueue(resolved, idempotency_key=idempotency_key, body_digest=_digest(spec))
+    checked = check(spec, datasets, models)
+    try:
+        job, created = queue.enqueue(
+            checked.spec, idempotency_key=idempotency_key, body_digest=_digest(spec), datasets=checked.datasets
+        )
+    except DatasetNotFound as error:  # removed since it was looked up
+        raise refused("", error.detail) from None
     log.info("job.submitted" if created else "job.replayed", job_id=job.job_id, kind=job.kind, name=job.name)
     return Submission(job, created)
+
+
+def register(datasets: DatasetRegister, spec: DatasetSpec) -> Dataset:
+    """Register a data set and queue its check; on return both are durable.
+
+    Raises:
+        DatasetExists: the name is taken, be it by a preset.
+    """
+    if spec.name in PRESETS:
+        raise DatasetExists(f"{spec.name!r} is a preset, and `--data` takes the names of both: choose another")
+    dataset = datasets.register(spec)
+    log.info("dataset.registered", name=spec.name, job_id=dataset.check.job_id)
+    return dataset
 
 
 def cancel(queue: JobQueue, job_id: str) -> Job:

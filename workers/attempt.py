@@ -78,6 +78,10 @@ def _execute(order: AttemptOrder, folder: AttemptFolder) -> Outcome:
             from workers.executors.predict import predict
 
             return predict(context)
+        case "check_data":
+            from workers.executors.check_data import check_data
+
+            return check_data(context)
         case unknown:
             assert_never(unknown)
 

@@ -85,6 +85,26 @@ def open_annotated_set(source: DataSource, roots: DataRoots, *, role: Literal["t
     return folder.annotated_set(source.test_split)
 
 
+def splits_of(source: DataSource, roots: DataRoots) -> tuple[str, ...]:
+    """The splits that a source has, first those that it names, which may be missing.
+
+    Raises:
+        DatasetError: the data set is not there; the message names the folder.
+    """
+    return tuple(dict.fromkeys((source.train_split, source.test_split, *_folder(source, roots).splits())))
+
+
+def open_split(
+    source: DataSource, roots: DataRoots, split: str, *, unusable: Callable[[DatasetError], None]
+) -> AnnotatedSet:
+    """A split by its name, with its ground truth and without images that cannot be used: `unusable` is told of each.
+
+    Raises:
+        DatasetError: there is no such split, or it cannot be read at all.
+    """
+    return _folder(source, roots).annotated_set(split, unusable=unusable)
+
+
 def _folder(source: DataSource, roots: DataRoots) -> DataFolder:
     match source:
         case ScenesSource():

@@ -13,6 +13,15 @@ from sdcn_core.errors import DatasetError
 from sdcn_core.structures.annotation import Annotation, ImageLabels, Truth
 
 
+def raise_error(error: DatasetError) -> None:
+    """What becomes of an image that cannot be used where nobody else is told of it.
+
+    Raises:
+        DatasetError: this one.
+    """
+    raise error
+
+
 @dataclass(frozen=True)
 class ImageRecord:
     """One image and its labels; there is no field for a box that somebody drew."""

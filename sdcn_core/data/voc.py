@@ -3,13 +3,13 @@ SegmentationClass.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sdcn_core.data.class_lists import CLASS_LIST, given_classes, listed_classes, read_lines
 from sdcn_core.data.class_masks import VocMasks
-from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet, refuse_absent_classes
+from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet, raise_error, refuse_absent_classes
 from sdcn_core.data.images import IMAGE_SUFFIXES, image_size
 from sdcn_core.data.voc_annotations import (
     LocatedObject,
@@ -73,7 +73,9 @@ class VocFolder:
         refuse_absent_classes(image_set, names_seen, source=f"{self.path}")
         return image_set
 
-    def annotated_set(self, split: str, *, with_masks: bool = True) -> AnnotatedSet:
+    def annotated_set(
+        self, split: str, *, with_masks: bool = True, unusable: Callable[[DatasetError], None] = raise_error
+    ) -> AnnotatedSet:
         """A split for evaluation: every object of our classes with box and flag; labels from those not difficult.
 
         Objects may be without a <bndbox> if all of the split are: then its boxes are unknown. Where no image of the
@@ -83,6 +85,10 @@ class VocFolder:
         where there is none, the twenty VOC classes if the data set's own classes are all among them (it is a part of
         VOC), else the data set's own classes.
 
+        Args:
+            split: its name.
+            unusable: told why an image cannot be used; if it returns, the set is without that image.
+
         Raises:
             DatasetError: a file is missing or broken, or a box cannot be; the message names it.
         """
@@ -91,12 +97,15 @@ class VocFolder:
         has_boxes = False
         image_ids = self.image_ids(split)
         if not any(self._annotation_path(image_id).is_file() for image_id in image_ids):
-            unlabelled = tuple(ImageRecord(image_id, *self._image(image_id), labels=()) for image_id in image_ids)
-            return AnnotatedSet(ImageSet(split, self.classes, unlabelled), annotations=None)
+            return AnnotatedSet(ImageSet(split, self.classes, self._unlabelled(image_ids, unusable)), annotations=None)
         for image_id in image_ids:
-            path, height, width = self._image(image_id)
             annotation_path = self._annotation_path(image_id)
-            objects = read_objects(annotation_path, height=height, width=width)
+            try:
+                path, height, width = self._image(image_id)
+                objects = read_objects(annotation_path, height=height, width=width)
+            except DatasetError as error:
+                unusable(error)
+                continue
             located = [found for found in objects if isinstance(found, LocatedObject)]
             has_boxes |= bool(located)
             if boxless is None and len(located) < len(objects):
@@ -111,6 +120,17 @@ class VocFolder:
             self._masks(records) if with_masks else None,
         )
 
+    def _unlabelled(
+        self, image_ids: Iterable[str], unusable: Callable[[DatasetError], None]
+    ) -> tuple[ImageRecord, ...]:
+        records = []
+        for image_id in image_ids:
+            try:
+                records.append(ImageRecord(image_id, *self._image(image_id), labels=()))
+            except DatasetError as error:
+                unusable(error)
+        return tuple(records)
+
     def image_ids(self, split: str) -> tuple[str, ...]:
         """The ids in ImageSets/Main/<split>.txt, in file order.
 
@@ -119,7 +139,7 @@ class VocFolder:
         """
         path = self.path / "ImageSets" / "Main" / f"{split}.txt"
         if not path.is_file():
-            present = ", ".join(self._splits()) or "none"
+            present = ", ".join(self.splits()) or "none"
             raise DatasetError(
                 f"split list {path} does not exist: name a split that is there ({present}) or write the list"
             )
@@ -139,7 +159,8 @@ class VocFolder:
             raise DatasetError(f"split list {path} is empty: write one image id a line")
         return tuple(first_lines)
 
-    def _splits(self) -> list[str]:
+    def splits(self) -> list[str]:
+        """Names of the lists in ImageSets/Main, but for VOC's own lists of single classes."""
         lists = sorted((self.path / "ImageSets" / "Main").glob("*.txt"))
         of_one_class = tuple(f"{name}_" for name in {*self.classes, *VOC_CLASSES})
         return [path.stem for path in lists if not path.stem.startswith(of_one_class)]

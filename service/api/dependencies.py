@@ -4,17 +4,20 @@ import re
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from service.errors import JobNotFound
+from sdcn_core.config.data import Name
+from service.errors import DatasetNotFound, JobNotFound
 from service.models import ModelCatalogue
 from service.predictor import Predictor
+from service.queue.datasets import DatasetRegister
 from service.queue.repository import JobQueue
 from service.registry import ModelRegistry
 from service.run_files.series import SeriesReader
 from service.settings import ServiceSettings
 
 _JOB_ID = re.compile(r"[0-9a-f]{1,32}")
+_NAME = TypeAdapter(Name)
 
 
 class Parameters(BaseModel):
@@ -38,6 +41,11 @@ async def _settings(request: Request) -> ServiceSettings:
 async def _queue(request: Request) -> JobQueue:
     queue: JobQueue = request.app.state.queue
     return queue
+
+
+async def _datasets(request: Request) -> DatasetRegister:
+    datasets: DatasetRegister = request.app.state.datasets
+    return datasets
 
 
 async def _series(request: Request) -> SeriesReader:
@@ -66,6 +74,13 @@ async def _job_id(job_id: Annotated[str, Path(max_length=64)]) -> str:
     return job_id
 
 
+async def _dataset_name(name: Annotated[str, Path(max_length=200)]) -> str:
+    try:
+        return _NAME.validate_python(name)
+    except ValidationError:
+        raise DatasetNotFound(f"no data set is registered as {name[:100]!r}; GET /v1/datasets lists them") from None
+
+
 async def _idempotency_key(
     key: Annotated[
         str | None,
@@ -83,9 +98,11 @@ async def _idempotency_key(
 
 SettingsDep = Annotated[ServiceSettings, Depends(_settings)]
 QueueDep = Annotated[JobQueue, Depends(_queue)]
+DatasetsDep = Annotated[DatasetRegister, Depends(_datasets)]
 SeriesDep = Annotated[SeriesReader, Depends(_series)]
 ModelsDep = Annotated[ModelCatalogue, Depends(_models)]
 RegistryDep = Annotated[ModelRegistry, Depends(_registry)]
 PredictorDep = Annotated[Predictor, Depends(_predictor)]
 JobId = Annotated[str, Depends(_job_id)]
+DatasetName = Annotated[str, Depends(_dataset_name)]
 IdempotencyKey = Annotated[str | None, Depends(_idempotency_key)]

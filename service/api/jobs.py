@@ -7,7 +7,16 @@ from pydantic import Field
 
 from service import submission
 from service.api.cursors import read_cursor, write_cursor
-from service.api.dependencies import NO_PARAMETERS, IdempotencyKey, JobId, ModelsDep, Parameters, QueueDep, SettingsDep
+from service.api.dependencies import (
+    NO_PARAMETERS,
+    DatasetsDep,
+    IdempotencyKey,
+    JobId,
+    ModelsDep,
+    Parameters,
+    QueueDep,
+    SettingsDep,
+)
 from service.api.documentation import problems
 from service.api.same_site import SAME_SITE
 from service.api.schemas import describe, summarize
@@ -28,7 +37,7 @@ class SubmitParameters(Parameters):
 class ListParameters(Parameters):
     state: list[JobState] = Field(default_factory=list, max_length=len(JobState))
     """may be given several times; none: all"""
-    kind: Literal["train", "ablation", "sweep", "evaluate", "predict"] | None = None
+    kind: Literal["train", "ablation", "sweep", "evaluate", "predict", "check_data"] | None = None
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, min_length=1, max_length=200)
     """next_cursor of the page before"""
@@ -54,24 +63,25 @@ def submit_job(
     parameters: Annotated[SubmitParameters, Query()],
     key: IdempotencyKey,
     queue: QueueDep,
+    datasets: DatasetsDep,
     models: ModelsDep,
     settings: SettingsDep,
     response: Response,
 ) -> Any:  # noqa: ANN401 - one of two models
     """Queue a job. The answer means that it is stored; a worker takes it from there."""
     if parameters.validate_only:
-        resolved, warnings = submission.check(spec, models)
-        num_runs, run_names = submission.planned_runs(resolved)
+        checked = submission.check(spec, datasets, models)
+        num_runs, run_names = submission.planned_runs(checked.spec)
         answer = SpecRead(
-            spec=resolved,
-            total_steps=resolved.total_steps,
-            config_digest=resolved.config_digest,
-            warnings=warnings,
+            spec=checked.spec,
+            total_steps=checked.spec.total_steps,
+            config_digest=checked.spec.config_digest,
+            warnings=checked.warnings,
             runs=num_runs,
             run_names=run_names,
         )
         return Response(answer.model_dump_json(), media_type="application/json")
-    submitted = submission.submit(queue, spec, idempotency_key=key, models=models)
+    submitted = submission.submit(queue, spec, datasets, idempotency_key=key, models=models)
     response.headers["Location"] = f"/v1/jobs/{submitted.job.job_id}"
     if not submitted.created:
         response.headers["Idempotency-Replayed"] = "true"

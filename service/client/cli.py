@@ -11,13 +11,23 @@ import typer
 from pydantic import JsonValue
 from typer.core import TyperGroup
 
-from service.client import model_commands, study_commands, terminal
+from service.client import dataset_commands, model_commands, study_commands, terminal
 from service.client.address import home_folder
 from service.client.client import SdcnClient
 from service.client.errors import ApiProblem, ClientError
 from service.client.following import follow
 from service.client.result_tables import results_view
-from service.client.spec_options import by_method, named, parse_spec, read_file, seeded, with_options
+from service.client.spec_options import (
+    by_method,
+    named,
+    parse_spec,
+    read_file,
+    registered,
+    seeded,
+    told_apart,
+    with_data,
+    with_options,
+)
 from service.client.tables import job_details, jobs_table, presets_table
 from service.client.terminal import AsJson, Home, JobId, Key, Url, complain, out, print_json, print_json_list, say
 from service.errors import InvalidSpec
@@ -63,8 +73,11 @@ def submit(
     preset: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="An experiment or a study; `sdcn presets` lists them.")
     ] = None,
+    on: Annotated[
+        str | None, typer.Option("--preset", help="The experiment: of a study, the one it is made on.")
+    ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", "--preset", help="The experiment: of a study, the one it is made on.")
+        str | None, typer.Option(help="A registered data set, `sdcn datasets` lists them; or a preset with its own.")
     ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, max=20, help="Train with seeds 0 to this less one.")] = None,
     seed: Annotated[list[int] | None, typer.Option(help="Train with this seed; may be repeated for a study.")] = None,
@@ -88,10 +101,14 @@ def submit(
     url: Url = None,
     home: Home = None,
 ) -> None:
-    """Queue a job: `sdcn submit scenes`, `sdcn submit table-2 --data scenes --seeds 3`."""
+    """Queue a job: `sdcn submit scenes`, `sdcn submit table-2 --data scenes --seeds 3`, `sdcn submit voc_squeezenet
+    --data animals`.
+    """
     resources = {"num_workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus}
     given = {"name": name, "max_attempts": max_attempts, "priority": priority}
-    asked = seeded(by_method(read_file(file) | named(preset, data), method), seeds, seed or ())
+    on, data = told_apart(on, data)
+    asked = with_data(read_file(file) | named(preset, on), data)
+    asked = seeded(by_method(asked, method), seeds, seed or ())
     spec = parse_spec(with_options(asked, given, resources, override or ()))
     with terminal.open_client(url, home) as client:
         if validate_only:
@@ -132,7 +149,9 @@ def watch(job_id: JobId, as_json: AsJson = False, url: Url = None, home: Home = 
 @app.command()
 def jobs(
     state: Annotated[list[JobState] | None, typer.Option(help="Only these; may be repeated.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only train, ablation, sweep, evaluate or predict.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only train, ablation, sweep, evaluate, predict or check_data.")
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: AsJson = False,
     url: Url = None,
@@ -189,6 +208,7 @@ app.command()(study_commands.runs)
 app.command()(study_commands.table)
 app.command()(study_commands.artifacts)
 app.command()(model_commands.models)
+app.add_typer(dataset_commands.app, name="datasets")
 
 
 @app.command()
@@ -201,8 +221,9 @@ def evaluate(
     corloc_split: Annotated[
         str | None, typer.Option(help="On which CorLoc is counted; else the data set's training split.")
     ] = None,
+    data: Annotated[str | None, typer.Option(help="A registered data set; else what it was trained on.")] = None,
     data_path: Annotated[
-        str | None, typer.Option(help="Folder in Pascal VOC layout below the data root; else what it was trained on.")
+        str | None, typer.Option(help="In its place, a folder in Pascal VOC layout below the data root.")
     ] = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="One value below evaluation or data.")
@@ -215,8 +236,11 @@ def evaluate(
     home: Home = None,
 ) -> None:
     """Queue the judgement of a trained model on a data set."""
+    if data is not None and data_path is not None:
+        raise typer.BadParameter("--data and --data-path both name the data: give one")
     with terminal.open_client(url, home) as client:
-        source: JsonValue = None if data_path is None else {"kind": "voc", "path": data_path}
+        source: JsonValue = None if data is None else registered(data)
+        source = source if data_path is None else {"kind": "voc", "path": data_path}
         asked: dict[str, JsonValue] = {"kind": "evaluate", "model": model_commands.model_id(client, model)}
         step: JsonValue = int(checkpoint) if checkpoint is not None and checkpoint.isdecimal() else checkpoint
         given: dict[str, JsonValue] = {"checkpoint": step, "name": name, "ap_split": split}

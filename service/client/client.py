@@ -20,6 +20,9 @@ from service.client.errors import ApiProblem, BrokenDownload, ClientError, Serve
 from service.jobs.answers import (
     ArtifactList,
     ArtifactRead,
+    DatasetList,
+    DatasetRead,
+    DatasetSummary,
     JobList,
     JobRead,
     JobSummary,
@@ -35,7 +38,8 @@ from service.jobs.answers import (
     SpecRead,
 )
 from service.jobs.any_results import AnyResults, parse_results
-from service.jobs.specs import JobSpec
+from service.jobs.data_specs import DatasetSpec
+from service.jobs.specs import JobSpec, asked_for
 from service.jobs.states import JobState
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
@@ -86,7 +90,7 @@ class SdcnClient:
         key = idempotency_key or secrets.token_urlsafe(16)
         for tries_left in reversed(range(tries)):
             try:
-                return self._call(JobRead, "POST", "/v1/jobs", json=_body(spec), headers={"Idempotency-Key": key})
+                return self._call(JobRead, "POST", "/v1/jobs", json=asked_for(spec), headers={"Idempotency-Key": key})
             except ServerUnreachable:
                 if tries_left == 0:
                     raise
@@ -95,7 +99,7 @@ class SdcnClient:
 
     def validate(self, spec: JobSpec) -> SpecRead:
         """What the service would run, and what it would warn about; queues nothing."""
-        return self._call(SpecRead, "POST", "/v1/jobs", json=_body(spec), params={"validate_only": "true"})
+        return self._call(SpecRead, "POST", "/v1/jobs", json=asked_for(spec), params={"validate_only": "true"})
 
     def get(self, job_id: str) -> JobRead:
         return self._call(JobRead, "GET", f"/v1/jobs/{_segment(job_id)}")
@@ -203,6 +207,33 @@ class SdcnClient:
         with self._understood(response) as answer:
             return PredictionsRead.model_validate_json(answer.content)
 
+    def datasets(self, *, page_size: int = 50) -> Iterator[DatasetSummary]:
+        """All registered data sets by name; pages are fetched as they are needed."""
+        params: dict[str, str | list[str]] = {"limit": str(page_size)}
+        while True:
+            page = self._call(DatasetList, "GET", "/v1/datasets", params=params)
+            yield from page.datasets
+            if page.next_cursor is None:
+                return
+            params["cursor"] = page.next_cursor
+
+    def dataset(self, name: str) -> DatasetRead:
+        """Whether it can be used, and how much it has of each class and split."""
+        return self._call(DatasetRead, "GET", f"/v1/datasets/{_segment(name)}")
+
+    def add_dataset(self, spec: DatasetSpec) -> DatasetRead:
+        """Register a data set; the job `job_id` of the answer checks it."""
+        return self._call(DatasetRead, "POST", "/v1/datasets", json=asked_for(spec))
+
+    def check_dataset(self, name: str) -> DatasetRead:
+        """Have it read again."""
+        return self._call(DatasetRead, "POST", f"/v1/datasets/{_segment(name)}/check")
+
+    def remove_dataset(self, name: str) -> None:
+        """Forget it; its files stay."""
+        with self._understood(self._send("DELETE", f"/v1/datasets/{_segment(name)}")):
+            pass
+
     def cancel(self, job_id: str) -> JobRead:
         return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/cancel")
 
@@ -307,10 +338,6 @@ class SdcnClient:
             raise self._foreign("a body that is not encoded as its header says") from error
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
-
-
-def _body(spec: JobSpec) -> object:
-    return {"kind": spec.kind} | spec.model_dump(mode="json", exclude_unset=True)
 
 
 def _segment(job_id: str) -> str:

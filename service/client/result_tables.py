@@ -7,8 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from service.client.dataset_tables import counts_view
 from service.client.tables import coco_table, percent, results_table
 from service.jobs.any_results import AnyResults
+from service.jobs.data_results import CheckDataResults
 from service.jobs.results import Judgement, TrainResults
 from service.jobs.study_results import (
     AblationResults,
@@ -35,6 +37,8 @@ def results_view(results: AnyResults) -> RenderableType:
             return _with_coco(judgement_table(results), {"trained": results.judgement})
         case PredictResults():
             return Text(prediction_sentence(results))
+        case CheckDataResults():
+            return counts_view(results)
         case _:
             assert_never(results)
 

@@ -9,6 +9,7 @@ import typer
 from pydantic import JsonValue, ValidationError
 
 from sdcn_core.config.methods import METHODS
+from sdcn_core.config.presets import PRESETS
 from sdcn_core.config.studies import ABLATIONS, SWEEPS
 from service.jobs.refusals import field_problems
 from service.jobs.specs import JOB_SPEC, JobSpec
@@ -17,12 +18,12 @@ STUDIES = {**dict.fromkeys(ABLATIONS, "ablation"), **dict.fromkeys(SWEEPS, "swee
 """name -> kind; a name that is none of them is one of an experiment, or the service refuses it"""
 
 
-def named(name: str | None, data: str | None) -> dict[str, JsonValue]:
+def named(name: str | None, preset: str | None) -> dict[str, JsonValue]:
     """What a preset's name asks for.
 
     Args:
         name: of an experiment or a study, as first word after `sdcn submit`; None: nothing is said so.
-        data: the experiment that a study is made on; of a training, the experiment itself.
+        preset: the experiment that a study is made on; of a training, the experiment itself.
 
     Raises:
         typer.BadParameter: two experiments, or a study without one.
@@ -31,13 +32,13 @@ def named(name: str | None, data: str | None) -> dict[str, JsonValue]:
     {'kind': 'ablation', 'study': 'table-2', 'preset': 'scenes'}
     """
     if name is None:
-        return {} if data is None else {"preset": data}
+        return {} if preset is None else {"preset": preset}
     if name in STUDIES:
-        if data is None:
-            raise typer.BadParameter(f"{name} is a study: say on which experiment, such as --data scenes")
-        return {"kind": STUDIES[name], "study": name, "preset": data}
-    if data is not None:
-        raise typer.BadParameter(f"both {name} and {data} name an experiment: give one")
+        if preset is None:
+            raise typer.BadParameter(f"{name} is a study: say on which experiment, such as --preset scenes")
+        return {"kind": STUDIES[name], "study": name, "preset": preset}
+    if preset is not None:
+        raise typer.BadParameter(f"both {name} and {preset} name an experiment: give one")
     return {"preset": name}
 
 
@@ -55,6 +56,48 @@ def by_method(spec: dict[str, JsonValue], method: str | None) -> dict[str, JsonV
     if method not in METHODS:
         raise typer.BadParameter(f"no method is named {method!r}; there are: {', '.join(METHODS)}")
     return spec | {"overrides": {**METHODS[method](), **_object(spec, "overrides")}}
+
+
+def told_apart(preset: str | None, data: str | None) -> tuple[str | None, str | None]:
+    """The preset and the registered data set that `--preset` and `--data` name. A preset has its data with it, so its
+    name may be given as either; no data set has the name of a preset.
+
+    Raises:
+        typer.BadParameter: both name a preset.
+
+    >>> told_apart(None, "scenes"), told_apart("voc_squeezenet", "animals")
+    (('scenes', None), ('voc_squeezenet', 'animals'))
+    """
+    if data not in PRESETS:
+        return preset, data
+    if preset is not None:
+        raise typer.BadParameter(f"both {preset} and {data} name an experiment: give one")
+    return data, None
+
+
+def with_data(spec: dict[str, JsonValue], data: str | None) -> dict[str, JsonValue]:
+    """The spec on a registered data set, which other overrides may go into: it is the first of them.
+
+    Raises:
+        typer.BadParameter: no experiment is named, or the spec has something else in place of an object.
+
+    >>> with_data({"preset": "tiny"}, "animals")
+    {'preset': 'tiny', 'overrides': {'data.source': {'kind': 'registered', 'name': 'animals'}}}
+    """
+    if data is None:
+        return spec
+    if spec.get("preset") is None and spec.get("experiment") is None:
+        raise typer.BadParameter(
+            f"{data} is no preset, so a registered data set: say which experiment is made on it, such as --preset"
+            " voc_squeezenet"
+        )
+    others = {path: value for path, value in _object(spec, "overrides").items() if path != "data.source"}
+    return spec | {"overrides": {"data.source": registered(data), **others}}
+
+
+def registered(name: str) -> dict[str, JsonValue]:
+    """A registered data set in place of a source."""
+    return {"kind": "registered", "name": name}
 
 
 def seeded(spec: dict[str, JsonValue], seeds: int | None, seed: Sequence[int]) -> dict[str, JsonValue]:
@@ -132,8 +175,13 @@ def parse_spec(spec: Mapping[str, JsonValue]) -> JobSpec:
     try:
         return JOB_SPEC.validate_python(spec)
     except ValidationError as error:
-        said = [f"{p.field}: {p.message}" if p.field else p.message for p in field_problems(error.errors())]
-        raise typer.BadParameter("; ".join(said)) from None
+        raise refused_by(error) from None
+
+
+def refused_by(error: ValidationError) -> typer.BadParameter:
+    """The refusal with the fields at fault."""
+    said = [f"{p.field}: {p.message}" if p.field else p.message for p in field_problems(error.errors())]
+    return typer.BadParameter("; ".join(said))
 
 
 def read_override(text: str) -> tuple[str, JsonValue]:

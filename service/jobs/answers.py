@@ -2,9 +2,10 @@
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
+from service.jobs.data_results import CheckDataResults
 from service.jobs.progress import JobProgress
 from service.jobs.specs import JobSpec
-from service.jobs.states import Desired, FailureReason, JobState, RunNow
+from service.jobs.states import DatasetState, Desired, FailureReason, JobState, RunNow
 
 
 class Answer(BaseModel):
@@ -266,6 +267,43 @@ class PredictionsRead(Answer):
     """of its file: the same id may stand for another model after its training was repeated"""
     images: tuple[ImageRead, ...]
     """in the order of the request"""
+
+
+class DatasetSummary(Answer):
+    """A registered data set as lists show it."""
+
+    name: str
+    source: dict[str, JsonValue]
+    """what jobs get that name it"""
+    state: DatasetState
+    job_id: str
+    """of its newest check"""
+    progress: JobProgress | None
+    """of the check, while it runs"""
+    num_classes: int | None
+    """null: not counted yet"""
+    images: dict[str, int] | None
+    """by split, those that the source names first; null: not counted yet"""
+    num_problems: int
+    created_at: AwareDatetime
+    checked_at: AwareDatetime | None
+    """when the check ended; null: it has not"""
+
+
+class DatasetRead(DatasetSummary):
+    """A registered data set, whole."""
+
+    problems: tuple[str, ...]
+    """why it is refused or unchecked, each with the file and the way out"""
+    counts: CheckDataResults | None
+    """null: the check has not ended, or did not succeed"""
+
+
+class DatasetList(Answer):
+    datasets: tuple[DatasetSummary, ...]
+    """in the order of their names"""
+    next_cursor: str | None
+    """`cursor` of the next page; null: this was the last"""
 
 
 class FieldRead(Answer):

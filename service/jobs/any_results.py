@@ -4,16 +4,18 @@ from collections.abc import Mapping
 
 from pydantic import TypeAdapter
 
+from service.jobs.data_results import CheckDataResults
 from service.jobs.results import TrainResults
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
 
-AnyResults = TrainResults | AblationResults | SweepResults | EvaluateResults | PredictResults
+AnyResults = TrainResults | AblationResults | SweepResults | EvaluateResults | PredictResults | CheckDataResults
 _BY_KIND: dict[str, TypeAdapter[AnyResults]] = {
     "train": TypeAdapter(TrainResults),
     "ablation": TypeAdapter(AblationResults),
     "sweep": TypeAdapter(SweepResults),
     "evaluate": TypeAdapter(EvaluateResults),
     "predict": TypeAdapter(PredictResults),
+    "check_data": TypeAdapter(CheckDataResults),
 }
 
 

@@ -1,5 +1,6 @@
 """What every kind of job has in common: a name, resources, attempts, a priority, and how a spec is refused."""
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, JsonValue, ValidationError, model_validator
@@ -48,7 +49,20 @@ class ExperimentSpec(BaseSpec):
     experiment: ExperimentConfig | None = None
     """the whole experiment; what is left out has the paper's value"""
     overrides: Overrides = Field(default_factory=dict, max_length=200)
-    """dotted path in the experiment -> value, applied last: {"objective.tau_0": 0.3}"""
+    """dotted path in the experiment -> value, applied last: {"objective.tau_0": 0.3}; a data set that is registered:
+    {"data.source": {"kind": "registered", "name": "animals"}}"""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _registered_source_as_an_override(cls, spec: object) -> object:
+        """An experiment knows no registered data sets, so one that is written in it is taken for the first override."""
+        match spec:
+            case {"experiment": {"data": {"source": {"kind": "registered"} as named, **data}, **parts}, **others}:
+                overrides = others.pop("overrides", {})
+                if isinstance(overrides, Mapping):
+                    moved = {"data.source": named, **overrides}
+                    return {**others, "experiment": {**parts, "data": data}, "overrides": moved}
+        return spec
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

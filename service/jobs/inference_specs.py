@@ -4,9 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, ValidationError
 
-from sdcn_core.config.data import DataSource, RelativePath
+from sdcn_core.config.data import RelativePath
 from sdcn_core.config.experiment import ExperimentConfig, JudgedExperiment
 from service.jobs.base_spec import BaseSpec, overridden, refused
+from service.jobs.data_specs import NamedSource
 
 ModelId = Annotated[
     str, Field(pattern=r"^[0-9a-f]{1,32}(/[A-Za-z0-9][A-Za-z0-9_.\-]{0,79})?$", description="see GET /v1/models")
@@ -46,8 +47,9 @@ class EvaluateSpec(_ModelSpec):
     checkpoint: Literal["newest"] | Annotated[int, Field(ge=0)] | None = None
     """a checkpoint of the training in place of its finished model: the step at which it was written, or `newest`. A
     training that is at work, failed or was cancelled has some too"""
-    source: DataSource | None = None
-    """the data set; null: the one it was trained on. Its classes must be the model's"""
+    source: NamedSource | None = None
+    """the data set, also by its name in GET /v1/datasets; null: the one it was trained on. Its classes must be the
+    model's"""
     ap_split: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")] | None = None
     """the split on which AP is counted; null: the data set's test_split"""
     corloc_split: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")] | None = None

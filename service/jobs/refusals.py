@@ -16,12 +16,12 @@ def _tags(union: Any) -> frozenset[str]:  # noqa: ANN401 - an Annotated alias ha
     return frozenset(variant.model_fields["kind"].default for variant in get_args(variants))
 
 
-_KINDS = frozenset({"train", "ablation", "sweep", "evaluate", "predict"})
+_KINDS = frozenset({"train", "ablation", "sweep", "evaluate", "predict", "check_data"})
 _DOMAINS = _tags(Domain)
 _SEARCHES = frozenset({"grid", "one_at_a_time", "random", "optuna"})
 _TAGS = {
     "search": _SEARCHES,
-    "source": _tags(DataSource),
+    "source": _tags(DataSource) | {"registered"},
     "proposals": _tags(ProposalConfig),
     "backbone": _tags(BackboneConfig),
     "classifier": _tags(ClassifierConfig),

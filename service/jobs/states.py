@@ -63,6 +63,19 @@ class Desired(StrEnum):
     CANCEL = "cancel"
 
 
+class DatasetState(StrEnum):
+    """Whether a registered data set can be used. It follows from the job that checks it and is stored nowhere."""
+
+    CHECKING = "checking"
+    """the job has not ended"""
+    READY = "ready"
+    """it read everything, and found nothing wrong"""
+    REFUSED = "refused"
+    """something is wrong; `problems` say what"""
+    UNCHECKED = "unchecked"
+    """the job was cancelled, or failed for a reason that says nothing of the data"""
+
+
 class RunNow(StrEnum):
     """Where one training of a study is."""
 

@@ -6,8 +6,8 @@ from typing import overload
 
 from service.jobs.progress import JobProgress
 from service.jobs.states import Desired, FailureReason, JobState
-from service.queue.records import Attempt, Failure, Job
-from service.queue.tables import AttemptRow, JobRow
+from service.queue.records import Attempt, Dataset, Failure, Job
+from service.queue.tables import AttemptRow, DatasetRow, JobRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -65,3 +65,7 @@ def read_job(row: JobRow, attempts: Sequence[AttemptRow]) -> Job:
         ended_at=to_time(row.ended_at),
         attempts=tuple(read_attempt(attempt) for attempt in attempts),
     )
+
+
+def read_dataset(row: DatasetRow, check: JobRow) -> Dataset:
+    return Dataset(name=row.name, source=row.source, check=read_job(check, ()), created_at=to_time(row.created_at))

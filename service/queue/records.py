@@ -4,11 +4,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
+from service.errors import InvalidSpec
+from service.jobs.data_results import CheckDataResults
+from service.jobs.data_specs import DatasetSpec
 from service.jobs.progress import JobProgress
 from service.jobs.specs import JobSpec
-from service.jobs.states import Desired, FailureReason, JobState
+from service.jobs.states import DatasetState, Desired, FailureReason, JobState
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,71 @@ class JobPage:
     jobs: tuple[Job, ...]
     following: Cursor | None
     """where the next page begins; None: this was the last"""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A registered data set with the newest job that checks it. Whether it can be used follows from that job."""
+
+    name: str
+    source: dict[str, JsonValue]
+    """as it was stored"""
+    check: Job
+    created_at: datetime
+
+    def spec(self) -> DatasetSpec:
+        """As it was registered.
+
+        Raises:
+            InvalidSpec: this version cannot read it.
+        """
+        try:
+            return DatasetSpec.model_validate({"name": self.name, "source": self.source})
+        except ValidationError:
+            raise InvalidSpec(
+                f"the source of data set {self.name!r} was written by another version of the service: remove it"
+                f" (DELETE /v1/datasets/{self.name}) and register it again"
+            ) from None
+
+    @property
+    def found(self) -> CheckDataResults | None:
+        """What the check has found; None: it has not succeeded, or another version wrote it."""
+        try:
+            return None if self.check.results is None else CheckDataResults.model_validate(self.check.results)
+        except ValidationError:
+            return None
+
+    @property
+    def state(self) -> DatasetState:
+        if not self.check.state.is_terminal:
+            return DatasetState.CHECKING
+        if self.found is not None:
+            return DatasetState.REFUSED if self.found.problems else DatasetState.READY
+        failure = self.check.failure
+        said_of_data = failure is not None and failure.reason is FailureReason.BAD_INPUT
+        return DatasetState.REFUSED if said_of_data else DatasetState.UNCHECKED
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why it is refused or unchecked, each a sentence with the way out; empty while it is neither."""
+        match self.state:
+            case DatasetState.CHECKING | DatasetState.READY:
+                return ()
+            case DatasetState.REFUSED if self.found is not None:
+                return self.found.problems
+            case DatasetState.REFUSED | DatasetState.UNCHECKED:
+                failure = self.check.failure
+                why = "another version of the service wrote what it found" if failure is None else failure.message
+                return (
+                    f"the check {self.check.state}: {why}; check it again with POST /v1/datasets/{self.name}/check",
+                )
+
+
+@dataclass(frozen=True)
+class DatasetPage:
+    datasets: tuple[Dataset, ...]
+    following: str | None
+    """the last name, behind which the next page begins; None: this was the last"""
 
 
 @dataclass(frozen=True)

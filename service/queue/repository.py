@@ -1,4 +1,4 @@
-"""All the SQL there is: enqueue, claim, heartbeat, start, progress, settle, cancel, rescue.
+"""All the SQL about jobs: enqueue, claim, heartbeat, start, progress, settle, cancel, rescue.
 
 Every write of a worker is fenced: it names the lease token of its claim, and when no row has it any more, LeaseLost is
 raised and nothing was written. Every change of state appends a JobEventRow in the same transaction. Leases are judged
@@ -6,17 +6,14 @@ by the database's clock alone.
 """
 
 import secrets
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 
 from pydantic import ValidationError
 from sqlalchemy import ColumnElement, Engine, and_, func, or_, select, update
-from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import (
-    DatabaseUnavailable,
     IdempotencyKeyReused,
     IllegalTransition,
     JobAlreadyEnded,
@@ -26,14 +23,16 @@ from service.errors import (
 from service.jobs.progress import JobProgress
 from service.jobs.specs import JOB_SPEC, JobSpec
 from service.jobs.states import LEASED, TRANSITIONS, WAITING, Desired, FailureReason, JobState
-from service.queue.database import READ_ONLY, Clock, DatabaseClock
+from service.queue.database import Clock
+from service.queue.dataset_use import use_datasets
+from service.queue.new_jobs import API, append_event, insert_job
 from service.queue.reading import read_job, to_time
 from service.queue.records import Claim, Cursor, Job, JobPage, QueueHealth, Settlement
 from service.queue.retry import RetryPolicy
-from service.queue.tables import AttemptRow, JobEventRow, JobRow
+from service.queue.tables import AttemptRow, JobRow
+from service.queue.transactions import Transactions
 
 MESSAGE_LENGTH = 4000
-API = "api"
 RESCUE = "rescue"
 
 
@@ -42,49 +41,42 @@ class JobQueue:
 
     def __init__(self, engine: Engine, *, clock: Clock | None = None, retry: RetryPolicy | None = None) -> None:
         self._engine = engine
-        self._now_ms = (clock or DatabaseClock()).now_ms(engine.dialect.name)
+        self._transactions = Transactions(engine, clock)
         self._retry = retry or RetryPolicy()
 
     # What the API does.
 
-    def enqueue(self, spec: JobSpec, *, idempotency_key: str | None, body_digest: str) -> tuple[Job, bool]:
+    def enqueue(
+        self, spec: JobSpec, *, idempotency_key: str | None, body_digest: str, datasets: Collection[str] = ()
+    ) -> tuple[Job, bool]:
         """Store a resolved spec; on return it is durable. With a known key: the job it made, and False.
+
+        Args:
+            spec: resolved.
+            idempotency_key: the client's, if it gave one.
+            body_digest: sha256 of the request.
+            datasets: registered data sets whose sources the spec has; they stay registered until the job has ended.
 
         Raises:
             IdempotencyKeyReused: the key came with another body before.
+            DatasetNotFound: one of them is not registered (any more).
         """
         try:
-            with self._transaction() as (session, now):
+            with self._transactions.writing() as (session, now):
                 if idempotency_key is None or (known := _keyed(session, idempotency_key)) is None:
-                    return self._insert(session, spec, idempotency_key, body_digest, now), True
+                    return self._insert(session, spec, idempotency_key, body_digest, datasets, now), True
                 return _replay(session, known, body_digest), False
         except IntegrityError:  # another request with the same key was faster, or an id came twice
-            with self._transaction() as (session, now):
+            with self._transactions.writing() as (session, now):
                 if idempotency_key is not None and (known := _keyed(session, idempotency_key)) is not None:
                     return _replay(session, known, body_digest), False
-                return self._insert(session, spec, idempotency_key, body_digest, now), True
+                return self._insert(session, spec, idempotency_key, body_digest, datasets, now), True
 
-    def _insert(self, session: Session, spec: JobSpec, key: str | None, body_digest: str, now: int) -> Job:
-        row = JobRow(
-            id=secrets.token_hex(6),
-            kind=spec.kind,
-            name=spec.name,
-            spec=spec.model_dump(mode="json"),
-            config_digest=spec.config_digest,
-            state=JobState.QUEUED,
-            desired=Desired.RUN,
-            priority=spec.priority,
-            attempt=0,
-            max_attempts=spec.max_attempts,
-            available_at=now,
-            idempotency_key=key,
-            body_digest=body_digest,
-            created_at=now,
-            updated_at=now,
-        )
-        session.add(row)
-        session.flush()
-        _append_event(session, row, None, actor=API, note=None, now=now)
+    def _insert(
+        self, session: Session, spec: JobSpec, key: str | None, body_digest: str, datasets: Collection[str], now: int
+    ) -> Job:
+        row = insert_job(session, spec, key=key, body_digest=body_digest, now=now)
+        use_datasets(session, row.id, datasets)
         return read_job(row, ())
 
     def get(self, job_id: str) -> Job:
@@ -93,7 +85,7 @@ class JobQueue:
         Raises:
             JobNotFound: no job has this id.
         """
-        with self._reading() as session:
+        with self._transactions.reading() as session:
             return _with_attempts(session, _row(session, job_id))
 
     def page(
@@ -114,7 +106,7 @@ class JobQueue:
             older = JobRow.created_at < after.created_at_ms
             same_time = and_(JobRow.created_at == after.created_at_ms, JobRow.id < after.job_id)
             query = query.where(or_(older, same_time))
-        with self._reading() as session:
+        with self._transactions.reading() as session:
             rows = list(session.scalars(query))
             shown = rows[:limit]
             following = Cursor(shown[-1].created_at, shown[-1].id) if len(rows) > limit else None
@@ -127,7 +119,7 @@ class JobQueue:
             JobNotFound: no job has this id.
             JobAlreadyEnded: the job succeeded or failed; a cancelled one is just returned.
         """
-        with self._transaction() as (session, now):
+        with self._transactions.writing() as (session, now):
             row = _row(session, job_id, lock=True)
             state = JobState(row.state)
             if state.is_terminal and state is not JobState.CANCELLED:
@@ -143,10 +135,10 @@ class JobQueue:
 
     def health(self) -> QueueHealth:
         """How many jobs are in each state, and how long the oldest claimable one waits."""
-        with self._reading() as session:
+        with self._transactions.reading() as session:
             counted = session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
             counts = {JobState(state): count for state, count in counted}
-            now = session.scalar(select(self._now_ms)) or 0
+            now = session.scalar(select(self._transactions.now_ms)) or 0
             waiting = (JobRow.state.in_(sorted(WAITING)), JobRow.available_at <= now)
             oldest = session.scalar(select(func.min(JobRow.available_at)).where(*waiting))
             return QueueHealth(counts, None if oldest is None else (now - oldest) / 1000)
@@ -156,7 +148,7 @@ class JobQueue:
     def claim(self, worker_id: str, *, lease_s: float) -> Claim | None:
         """The next due job, by priority and then by age, for this worker alone; None when none is due."""
         token = secrets.token_hex(16)
-        with self._transaction() as (session, now):
+        with self._transactions.writing() as (session, now):
             due = (
                 select(JobRow.id)
                 .where(JobRow.state.in_(sorted(WAITING)), JobRow.available_at <= now)
@@ -187,7 +179,7 @@ class JobQueue:
                 return None
             session.add(AttemptRow(job_id=row.id, attempt=row.attempt, worker_id=worker_id, started_at=now))
             waited_in = JobState.QUEUED if row.attempt == 1 else JobState.RETRY_WAIT
-            _append_event(session, row, waited_in, actor=worker_id, note=None, now=now)
+            append_event(session, row, waited_in, actor=worker_id, note=None, now=now)
             try:
                 spec = JOB_SPEC.validate_python(row.spec)
             except ValidationError as error:  # must not come back at every claim, so it ends here
@@ -211,7 +203,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transaction() as (session, now):
+        with self._transactions.writing() as (session, now):
             prolonged = update(JobRow).where(*_fence(claim)).values(lease_expires_at=now + _ms(lease_s))
             desired = session.scalar(prolonged.returning(JobRow.desired))
             if desired is None:
@@ -224,7 +216,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transaction() as (session, now):
+        with self._transactions.writing() as (session, now):
             row = _leased(session, claim)
             row.started_at = row.started_at or now
             self._move(session, row, JobState.RUNNING, actor=claim.worker_id, note=None, now=now)
@@ -236,7 +228,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transaction() as (session, now):
+        with self._transactions.writing() as (session, now):
             row = _leased(session, claim)
             if row.state != JobState.STOPPING:
                 self._move(session, row, JobState.STOPPING, actor=claim.worker_id, note=note, now=now)
@@ -247,7 +239,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transaction() as (session, now):
+        with self._transactions.writing() as (session, now):
             values = {"progress": progress.model_dump(mode="json"), "updated_at": now}
             written = update(JobRow).where(*_fence(claim)).values(**values).returning(JobRow.id)
             if session.scalar(written) is None:
@@ -259,7 +251,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transaction() as (session, _now):
+        with self._transactions.writing() as (session, _now):
             _leased(session, claim)
             _open_attempt(session, claim).resumed_from_step = step
 
@@ -271,7 +263,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away; nothing was written.
         """
-        with self._transaction() as (session, now):
+        with self._transactions.writing() as (session, now):
             row = _leased(session, claim)
             self._settle(session, row, settlement, actor=claim.worker_id, now=now)
             return _with_attempts(session, row)
@@ -282,7 +274,7 @@ class JobQueue:
         Raises:
             JobNotFound: no job has this id.
         """
-        with self._transaction() as (session, now):
+        with self._transactions.writing() as (session, now):
             row = _row(session, job_id, lock=True)
             if row.tracking_run_id is None:
                 row.tracking_run_id = run_id
@@ -291,7 +283,7 @@ class JobQueue:
 
     def rescue_lost(self) -> list[str]:
         """Take jobs from workers whose lease ran out; their ids. Each waits for a retry, fails or is cancelled."""
-        with self._transaction() as (session, now):
+        with self._transactions.writing() as (session, now):
             expired = (
                 select(JobRow)
                 .where(JobRow.state.in_(sorted(LEASED)), JobRow.lease_expires_at < now)
@@ -339,26 +331,7 @@ class JobQueue:
             row.lease_token = row.lease_owner = row.lease_expires_at = None
         if target.is_terminal:
             row.ended_at = now
-        _append_event(session, row, source, actor=actor, note=note, now=now)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[tuple[Session, int]]:
-        """One transaction and the database's time in it, committed at the end; expressed as ours when it cannot be."""
-        try:
-            with Session(self._engine) as session, session.begin():
-                now = session.scalar(select(self._now_ms))
-                assert now is not None
-                yield session, now
-        except (OperationalError, PoolTimeout) as error:
-            raise _unavailable(error) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        try:
-            with self._engine.connect().execution_options(**READ_ONLY) as connection, Session(connection) as session:
-                yield session
-        except (OperationalError, PoolTimeout) as error:
-            raise _unavailable(error) from error
+        append_event(session, row, source, actor=actor, note=note, now=now)
 
 
 def _fence(claim: Claim) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -410,18 +383,5 @@ def _replay(session: Session, row: JobRow, body_digest: str) -> Job:
     return _with_attempts(session, row)
 
 
-def _append_event(
-    session: Session, row: JobRow, source: JobState | None, *, actor: str, note: str | None, now: int
-) -> None:
-    event = JobEventRow(
-        job_id=row.id, attempt=row.attempt, from_state=source, to_state=row.state, actor=actor, note=note, at=now
-    )
-    session.add(event)
-
-
 def _ms(seconds: float) -> int:
     return round(seconds * 1000)
-
-
-def _unavailable(error: Exception) -> DatabaseUnavailable:
-    return DatabaseUnavailable(f"the queue's database does not answer ({type(error).__name__}); try again in a moment")

@@ -143,3 +143,25 @@ class JobEventRow(Base):
     """api, rescue, or the worker's id"""
     note: Mapped[str | None] = mapped_column(String(4000))
     at: Mapped[int] = mapped_column(BigInteger)
+
+
+class DatasetRow(Base):
+    """A registered data set; whether it can be used follows from the job that checks it."""
+
+    __tablename__ = "dataset"
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    source: Mapped[dict[str, Any]]
+    check_job_id: Mapped[str] = mapped_column(ForeignKey("job.id"))
+    """the newest check"""
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class JobDatasetRow(Base):
+    """A job that names a registered data set, or checks it."""
+
+    __tablename__ = "job_dataset"
+    __table_args__ = (Index("ix_job_dataset_dataset_name", "dataset_name"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    dataset_name: Mapped[str] = mapped_column(ForeignKey("dataset.name", ondelete="CASCADE"), primary_key=True)

@@ -16,8 +16,21 @@ MAX_SEEDS = 20
 MAX_SEED = 2**31 - 1
 MAX_TOLD = 20
 """problems beside one field; of many thousand lines each may have one"""
-MAX_TYPED = {"work": 1000, "preset": 1000, "name": 1000, "seeds": 1000, "workers": 1000, "overrides": 100_000}
+MAX_TYPED = {
+    "work": 1000,
+    "preset": 1000,
+    "data": 1000,
+    "name": 1000,
+    "seeds": 1000,
+    "workers": 1000,
+    "overrides": 100_000,
+}
 """characters of each field that are read; the form comes back with more than that too"""
+EXAMPLES = {
+    "overrides": "path = value, such as objective.tau_0 = 0.3",
+    "fields": "field = value, such as train_split = train",
+}
+"""of a line, by the field of the form it stands in"""
 _RANGE = re.compile(r"(\d{1,10})\s*-\s*(\d{1,10})")
 _OF_BODIES = re.compile(r" \(a body is sent with [^)]*\)$")
 """said to clients of the API, of no use beside a field"""
@@ -35,6 +48,8 @@ class SubmitForm(BaseModel):
     work: str = TRAIN
     """`train`, or kind and study: `ablation:table-2`"""
     preset: str = ""
+    data: str = ""
+    """name of a registered data set; empty: the preset's own"""
     name: str = ""
     seeds: str = ""
     """numbers and ranges with commas: 0, 3-5"""
@@ -88,18 +103,24 @@ def read_form(form: SubmitForm) -> tuple[JobSpec | None, Refused]:
         if "seed" in overrides:
             refused.add("seeds", "the overrides say seed too; say it in one place")
         overrides["seed"] = seeds[0]
+    if data := form.data.strip():
+        if "data.source" in overrides:
+            refused.add("data", "the overrides say data.source too; say it in one place")
+        overrides = {"data.source": {"kind": "registered", "name": data}, **overrides}
     body["overrides"] = overrides
     if refused:
         return None, refused
     try:
         return JOB_SPEC.validate_python(body), refused
     except ValidationError as error:
-        place_problems(field_problems(error.errors()), refused)
+        place_problems(field_problems(error.errors()), refused, form)
         return None, refused
 
 
-def read_overrides(text: str, refused: Refused) -> dict[str, JsonValue]:
-    """Lines of `path = value`: a value is JSON, or else taken as text; blank lines and comments are passed over."""
+def read_overrides(text: str, refused: Refused, *, place: str = "overrides") -> dict[str, JsonValue]:
+    """Lines of `path = value`: a value is JSON, or else taken as text; blank lines and comments are passed over.
+    `place` is the field of the form they stand in.
+    """
     overrides: dict[str, JsonValue] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         said = line.strip()
@@ -107,14 +128,14 @@ def read_overrides(text: str, refused: Refused) -> dict[str, JsonValue]:
             continue
         path, equals, value = (part.strip() for part in said.partition("="))
         if not equals or not path or not value:
-            refused.add("overrides", f"line {number}: write path = value, such as objective.tau_0 = 0.3")
+            refused.add(place, f"line {number}: write {EXAMPLES[place]}")
         elif path in overrides:
-            refused.add("overrides", f"line {number}: {path} was there before; give it one value")
+            refused.add(place, f"line {number}: {path} was there before; give it one value")
         else:
             try:
                 overrides[path] = _value(value)
             except ValueError as error:
-                refused.add("overrides", f"line {number}: {error}")
+                refused.add(place, f"line {number}: {error}")
     return overrides
 
 
@@ -183,10 +204,11 @@ def _workers(text: str, refused: Refused) -> int:
     return int(said)
 
 
-def place_problems(problems: Iterable[FieldProblem], refused: Refused) -> None:
+def place_problems(problems: Iterable[FieldProblem], refused: Refused, form: SubmitForm) -> None:
     """Each problem beside the field of the form it came from."""
     for problem in problems:
-        place = _place(problem)
+        of_data = form.data.strip() and problem.field == "overrides.data.source"
+        place = "data" if of_data else _place(problem)
         # beside its own field a problem needs no path; below overrides, or beside none, it does
         path = problem.field.removeprefix("overrides.").removeprefix("experiment.")
         said = _OF_BODIES.sub("", problem.message)

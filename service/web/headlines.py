@@ -3,10 +3,11 @@
 from pydantic import ValidationError
 
 from service.jobs.any_results import AnyResults, parse_results
+from service.jobs.data_results import CheckDataResults
 from service.jobs.results import TrainResults
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
 from service.queue.records import Job
-from service.web.text import number, percent
+from service.web.text import counted, number, percent
 
 
 def read_results(job: Job) -> AnyResults | None:
@@ -37,6 +38,11 @@ def headline(job: Job) -> str:
             return found if results.checkpoint is None else f"{found} at step {results.checkpoint}"
         case PredictResults():
             return f"{results.boxes} boxes in {results.images} images"
+        case CheckDataResults():
+            if results.problems:
+                return f"refused: {counted(len(results.problems), 'problem')}"
+            images = " · ".join(f"{split.name} {split.images}" for split in results.splits[:4])
+            return f"{counted(len(results.classes), 'class', 'classes')} · {images}"
         case None:
             return ""
 

@@ -15,6 +15,7 @@ from service.api.schemas import describe
 from service.errors import RunNotFound
 from service.jobs.answers import JobRead
 from service.jobs.any_results import AnyResults
+from service.jobs.data_results import CheckDataResults
 from service.jobs.results import TrainResults
 from service.jobs.states import Desired, FailureReason, JobState, RunNow
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
@@ -229,6 +230,8 @@ def _tables(results: AnyResults | None, job_id: str) -> tuple[tables.Table, ...]
             return tables.sweep_tables(results, job_id)
         case EvaluateResults():
             return tables.evaluate_tables(results)
+        case CheckDataResults():
+            return tables.count_tables(results)
         case PredictResults() | None:
             return ()
 

@@ -14,19 +14,26 @@ from starlette.responses import RedirectResponse, Response
 from sdcn_core.config.presets import PRESETS
 from sdcn_core.config.studies import ABLATIONS, SWEEPS
 from service import submission
-from service.api.dependencies import Parameters, QueueDep
+from service.api.dependencies import DatasetsDep, Parameters, QueueDep
 from service.api.same_site import SAME_SITE
 from service.errors import InvalidSpec
 from service.jobs.specs import JobSpec
+from service.jobs.states import DatasetState
+from service.queue.datasets import DatasetRegister
+from service.queue.records import Dataset
 from service.web.form_spec import TRAIN, Refused, SubmitForm, idempotency_key, place_problems, read_form
 from service.web.rendering import Render, RenderDep
+from service.web.text import counted
 
 router = APIRouter(include_in_schema=False)
 
 FIRST_PRESET = "scenes"
+MAX_DATASETS = 200
+"""offered to choose from; others are named in the overrides"""
 FIELD_NAMES = {
     "work": "What to do",
     "preset": "Preset",
+    "data": "Data",
     "name": "Name",
     "seeds": "Seeds",
     "workers": "Workers",
@@ -39,6 +46,7 @@ class FormParameters(Parameters):
 
     work: str = Field(default=TRAIN, max_length=100)
     preset: str = Field(default=FIRST_PRESET, max_length=100)
+    data: str = Field(default="", max_length=100)
 
 
 @dataclass(frozen=True)
@@ -60,26 +68,28 @@ class Checked:
 
 
 @router.get("/submit")
-async def show_form(parameters: Annotated[FormParameters, Query()], render: RenderDep) -> Response:
-    form = SubmitForm(work=parameters.work, preset=parameters.preset, token=secrets.token_hex(16))
-    return _page(render, form, Refused())
+def show_form(parameters: Annotated[FormParameters, Query()], datasets: DatasetsDep, render: RenderDep) -> Response:
+    form = SubmitForm(**parameters.model_dump(), token=secrets.token_hex(16))
+    return _page(render, form, Refused(), datasets)
 
 
 @router.post("/submit", dependencies=[SAME_SITE])
-def take_form(form: Annotated[SubmitForm, Form()], queue: QueueDep, render: RenderDep) -> Response:
+def take_form(
+    form: Annotated[SubmitForm, Form()], queue: QueueDep, datasets: DatasetsDep, render: RenderDep
+) -> Response:
     """Queue what the form asks for and show the job; or show the form with what is wrong beside each field."""
     spec, refused = read_form(form)
     if spec is None:
-        return _page(render, form, refused)
+        return _page(render, form, refused, datasets)
     try:
         if form.action == "check":
-            return _page(render, form, refused, checked=_check(spec))
-        job = submission.submit(queue, spec, idempotency_key=_key(form, spec)).job
+            return _page(render, form, refused, datasets, checked=_check(spec, datasets))
+        job = submission.submit(queue, spec, datasets, idempotency_key=_key(form, spec)).job
     except InvalidSpec as error:
-        place_problems(error.fields, refused)
+        place_problems(error.fields, refused, form)
         if not refused:
             refused.add(None, error.detail)
-        return _page(render, form, refused)
+        return _page(render, form, refused, datasets)
     return RedirectResponse(f"/jobs/{job.job_id}", status_code=303)
 
 
@@ -89,13 +99,15 @@ def _key(form: SubmitForm, spec: JobSpec) -> str | None:
     return key and f"{key}-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]}"
 
 
-def _check(spec: JobSpec) -> Checked:
-    resolved, warnings = submission.check(spec)
-    trainings, _ = submission.planned_runs(resolved)
-    return Checked(resolved.kind, trainings, resolved.total_steps, warnings)
+def _check(spec: JobSpec, datasets: DatasetRegister) -> Checked:
+    checked = submission.check(spec, datasets)
+    trainings, _ = submission.planned_runs(checked.spec)
+    return Checked(checked.spec.kind, trainings, checked.spec.total_steps, checked.warnings)
 
 
-def _page(render: Render, form: SubmitForm, refused: Refused, checked: Checked | None = None) -> Response:
+def _page(
+    render: Render, form: SubmitForm, refused: Refused, datasets: DatasetRegister, *, checked: Checked | None = None
+) -> Response:
     single = Option(TRAIN, "One training", "A single training of the preset, judged on its test images.")
     context: dict[str, Any] = {
         "form": form,
@@ -107,8 +119,15 @@ def _page(render: Render, form: SubmitForm, refused: Refused, checked: Checked |
         "ablations": _options(ABLATIONS, "ablation:"),
         "sweeps": _options(SWEEPS, "sweep:"),
         "presets": _options(PRESETS, ""),
+        "datasets": [_dataset_option(one) for one in datasets.page(limit=MAX_DATASETS).datasets],
     }
     return render("submit.html", 422 if refused else 200, **context)
+
+
+def _dataset_option(dataset: Dataset) -> Option:
+    found = "" if dataset.found is None else f", {counted(len(dataset.found.classes), 'class', 'classes')}"
+    state = "" if dataset.state is DatasetState.READY else f", {dataset.state}"
+    return Option(dataset.name, f"{dataset.name} ({dataset.source.get('kind')}{found}{state})", "")
 
 
 def _options(makers: Mapping[str, Callable[[], object]], prefix: str) -> list[Option]:

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from service.jobs.data_results import CheckDataResults, Extent, SplitCounts
 from service.jobs.results import Judgement, TrainResults
 from service.jobs.study_results import AblationResults, EvaluateResults, Row, RunFound, RunState, Spread, SweepResults
 from service.web.headlines import metric_name, metric_value
-from service.web.text import DASH, duration, percent, signed_percent
+from service.web.text import DASH, counted, duration, number, percent, signed_percent
 
 MEASURES = {"mean_ap": "mAP", "mean_corloc": "CorLoc", "mean_iou": "mIoU"}
 
@@ -18,6 +19,8 @@ class Cell:
     """smaller: a deviation"""
     tone: str = ""
     """better, worse, best or bad: always said by the text too, or by a sign"""
+    bar: float | None = None
+    """drawn beside the text, as a share of the longest; the text says the same"""
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def ablation_tables(results: AblationResults) -> tuple[Table, ...]:
         cells = [_spread(row.measures.get(name), best[name] if several else None) for name in measures]
         cells += [_difference(row, name) for name in measures] if several else []
         failed = f", {row.failed} failed" if row.failed else ""
-        rows.append(TableRow(row.title, tuple(cells), below=f"{_counted(row.succeeded, 'seed')}{failed}"))
+        rows.append(TableRow(row.title, tuple(cells), below=f"{counted(row.succeeded, 'seed')}{failed}"))
     note = "Mean ± sample standard deviation over seeds, in per cent."
     if several:
         note += f" Δ: paired difference to “{base}” with the same seed, in percentage points."
@@ -204,5 +207,42 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+def count_tables(results: CheckDataResults) -> tuple[Table, ...]:
+    """What each split has of each class; those beyond the first two, which the source does not name, folded."""
+    return tuple(_split_table(split, folded=place >= 2) for place, split in enumerate(results.splits))
+
+
+def _split_table(split: SplitCounts, *, folded: bool) -> Table:
+    longest = max((counts.images for counts in split.classes.values()), default=0)
+    has_boxes = split.objects is not None
+    rows = []
+    for label, counts in split.classes.items():
+        cells = [Cell(str(counts.images), bar=counts.images / longest if longest else 0.0)]
+        if has_boxes:
+            cells += [Cell(_count(counts.objects)), Cell(_count(counts.difficult))]
+            cells.append(Cell(number(counts.objects_per_image)))
+        rows.append(TableRow(label, tuple(cells)))
+    total = [Cell(str(split.images))]
+    if has_boxes:
+        total += [Cell(_count(split.objects)), Cell(_count(split.difficult)), Cell(number(split.objects_per_image))]
+    rows.append(TableRow("all", tuple(total), total=True))
+    columns = ("class", "images", *(("objects", "difficult", "objects an image") if has_boxes else ()))
+    return Table(f"Split {split.name}", columns, tuple(rows), _split_note(split), folded)
+
+
+def _split_note(split: SplitCounts) -> str:
+    said = [counted(split.images, "image"), f"{split.without_label} without label", f"{split.masks} with a mask"]
+    if split.objects is None:
+        said.append("no boxes")
+    if split.width_px is not None and split.height_px is not None:
+        said.append(f"{_extent(split.width_px)} px wide, {_extent(split.height_px)} px high")
+    return f"Split {split.name}: {'; '.join(said)}."
+
+
+def _extent(extent: Extent) -> str:
+    same = extent.smallest == extent.largest
+    return str(extent.largest) if same else f"{extent.smallest} to {extent.largest} (median {extent.median:g})"
+
+
+def _count(count: int | None) -> str:
+    return DASH if count is None else str(count)

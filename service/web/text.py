@@ -117,6 +117,15 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
+def counted(count: int, noun: str, plural: str | None = None) -> str:
+    """The number with its noun.
+
+    >>> counted(1, "seed"), counted(2, "seed"), counted(0, "class", "classes")
+    ('1 seed', '2 seeds', '0 classes')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
 def listed(items: Sequence[object], limit: int = 12) -> str:
     """The items with commas, cut after `limit`.
 

@@ -67,7 +67,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url: str = request.getfixturevalue("postgres_url")
     engine = open_database(url)
     with engine.begin() as connection:
-        connection.execute(text("TRUNCATE job, job_attempt, job_event"))
+        connection.execute(text("TRUNCATE job, job_attempt, job_event, dataset, job_dataset"))
     engine.dispose()
     return url
 

@@ -10,7 +10,10 @@ from typing import Any
 
 from pydantic import BaseModel, JsonValue
 
+from sdcn_core.config.data import VocSource
 from sdcn_core.data.scene_classes import SCENE_CLASSES
+from service.jobs.data_results import CheckDataResults, ClassCounts, Extent, SplitCounts
+from service.jobs.data_specs import DatasetSpec
 from service.jobs.progress import JobProgress
 from service.jobs.results import Judgement, TrainResults
 from service.jobs.specs import AblationSpec, JobSpec, SweepSpec, TrainSpec
@@ -26,7 +29,8 @@ from service.jobs.study_results import (
     SweepResults,
     ablation_rows,
 )
-from service.queue.records import Claim, Job, Settlement
+from service.queue.datasets import DatasetRegister
+from service.queue.records import Claim, Dataset, Job, Settlement
 from service.queue.repository import JobQueue
 from service.settings import ServiceSettings
 from tests.web.example_pictures import write_comparison, write_gallery
@@ -34,6 +38,7 @@ from workers.spool import EventSpool, MetricsEvent, ProgressEvent
 from workers.study.tables import latex, markdown, table_csv
 
 WORKER = "worker-1"
+BROKEN = "image data/JPEGImages/2008_000008.jpg is broken or cut off: replace it, or take it off the split list"
 STAGES = (("backbone", 220), ("classifier", 260), ("apart", 300), ("loop", 300))
 _ENDS = {"mil": 0.32, "ref": 0.45, "seg": 0.21, "adv": 0.08, "cls": 0.5, "classifier": 0.12}
 
@@ -43,6 +48,8 @@ class Examples:
 
     def __init__(self, queue: JobQueue, settings: ServiceSettings) -> None:
         self.queue = queue
+        self.datasets = DatasetRegister(queue._engine)
+        self._checks: dict[str, Claim] = {}
         self.runs = settings.runs
 
     def waiting(self, **fields: Any) -> Job:
@@ -238,8 +245,90 @@ class Examples:
         self.queue.settle(claim, Settlement.succeeded(results.model_dump(mode="json")))
         return self.queue.get(claim.job_id)
 
+    def ready_set(self, name: str = "animals") -> Dataset:
+        """A data set that was read and counted."""
+        return self._checked(name, counted_animals())
+
+    def refused_set(self, *problems: str) -> Dataset:
+        found = counted_animals().model_copy(update={"problems": problems or (BROKEN,), "unusable": 1})
+        return self._checked("holiday-photos", found)
+
+    def checking_set(self) -> Dataset:
+        """A data set that a worker reads."""
+        claim = self._being_read("voc2012")
+        self.tell(
+            claim,
+            stage="check",
+            step=6144,
+            stage_steps=17_125,
+            fraction=0.36,
+            eta_s=71,
+            message="reading annotations, images and masks",
+        )
+        return self.datasets.get("voc2012")
+
+    def settle_check(self, dataset: Dataset, found: CheckDataResults) -> None:
+        """The worker that reads the data set has come to its end."""
+        self.queue.settle(self._checks[dataset.name], Settlement.succeeded(found.model_dump(mode="json")))
+
+    def _checked(self, name: str, found: CheckDataResults) -> Dataset:
+        self._being_read(name)
+        dataset = self.datasets.get(name)
+        self.settle_check(dataset, found)
+        return self.datasets.get(name)
+
+    def _being_read(self, name: str) -> Claim:
+        self.register(name)
+        claim = self.queue.claim(WORKER, lease_s=3600)
+        assert claim is not None
+        self.queue.start(claim)
+        self._checks[name] = claim
+        return claim
+
+    def register(self, name: str) -> None:
+        """A data set whose check waits."""
+        source = VocSource(path=name, train_split="train")
+        self.datasets.register(DatasetSpec(name=name, source=source))
+
     def _enqueue(self, spec: JobSpec) -> Job:
         return self.queue.enqueue(spec, idempotency_key=None, body_digest="0")[0]
+
+
+def counted_animals() -> CheckDataResults:
+    """Five classes, of which one is rare."""
+    weights = {"cat": 61, "cow": 38, "dog": 72, "horse": 45, "sheep": 17}
+
+    def split(name: str, share: float) -> SplitCounts:
+        images = {label: round(weight * share) for label, weight in weights.items()}
+        objects = {label: round(count * 1.6) for label, count in images.items()}
+        return SplitCounts(
+            name=name,
+            images=round(210 * share),
+            without_label=round(3 * share),
+            masks=round(40 * share),
+            objects=sum(objects.values()),
+            difficult=round(20 * share),
+            objects_per_image=sum(objects.values()) / round(210 * share),
+            width_px=Extent(smallest=320, median=500, largest=500),
+            height_px=Extent(smallest=213, median=375, largest=500),
+            classes={
+                label: ClassCounts(
+                    images=images[label],
+                    objects=objects[label],
+                    difficult=round(4 * share),
+                    objects_per_image=objects[label] / images[label],
+                )
+                for label in weights
+            },
+        )
+
+    return CheckDataResults(
+        classes=tuple(weights),
+        splits=(split("train", 1), split("test", 1.2), split("trainval", 1.3), split("val", 0.3)),
+        unusable=0,
+        problems=(),
+        notes=("2 of the images of split 'test' are in 'train' too: a model is judged on images it has learnt from",),
+    )
 
 
 def write_record(

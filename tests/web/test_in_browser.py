@@ -16,7 +16,7 @@ from service.queue.records import Settlement
 from tests.service.server import listening
 from tests.web.browser import ACCESSIBLE, Watched, chromium, watch
 from tests.web.example_pictures import write_turned_photo
-from tests.web.examples import Examples, course
+from tests.web.examples import Examples, counted_animals, course
 from tests.web.predictors import FOUND, attach_predictor
 from workers.spool import EventSpool
 
@@ -53,11 +53,13 @@ def watched(browser: Browser, url: str) -> Iterator[Watched]:
 def all_pages(examples: Examples) -> list[str]:
     trained, ablation, sweep = examples.trained(), examples.ablation(), examples.sweep()
     failed = examples.failed()
+    examples.ready_set(), examples.refused_set(), examples.checking_set()
     running, study = examples.running(), examples.running_ablation()
     ended = [f"/jobs/{job.job_id}" for job in (trained, ablation, sweep, failed)]
     at_work = [f"/jobs/{running.job_id}", f"/jobs/{study.job_id}", f"/jobs/{study.job_id}/runs/sdcn-seed0"]
     at_work.append(f"/jobs/{examples.waiting().job_id}")  # the last one, as a worker would take it before others
-    return ["/", "/submit", "/models", f"/models/{trained.job_id}", *ended, *at_work]
+    shown = ["/", "/submit", "/models", f"/models/{trained.job_id}", *ended, *at_work]
+    return [*shown, "/datasets", *(f"/datasets/{name}" for name in ("animals", "holiday-photos", "voc2012"))]
 
 
 def test_a_job_is_submitted_with_the_keyboard_alone_and_listed(watched: Watched) -> None:
@@ -71,6 +73,8 @@ def test_a_job_is_submitted_with_the_keyboard_alone_and_listed(watched: Watched)
     page.locator("#work").focus()
     keyboard.press("Tab")
     keyboard.type("tiny")
+    keyboard.press("Tab")  # the data
+    keyboard.press("Tab")  # the link to the data sets
     keyboard.press("Tab")
     keyboard.type("by-keyboard")
     keyboard.press("Tab")
@@ -94,7 +98,7 @@ def test_tab_reaches_everything_in_the_order_of_the_page_and_shows_where_it_is(w
         if at[1] == "BODY":
             break
         seen.append(at)
-    fields = ["work", "preset", "name", "seeds", "workers", "overrides", "Submit", "Only check"]
+    fields = ["work", "preset", "data", "name", "seeds", "workers", "overrides", "Submit", "Only check"]
     assert [name for name, *_ in seen if name in fields] == ["Submit", *fields]  # the first is the link to this page
     assert all(outline == "solid" for _, _, outline, _ in seen)
 
@@ -314,6 +318,33 @@ def test_boxes_lie_over_the_image_at_any_width(
     assert box["x"] - image["x"] == pytest.approx(20 / 150 * image["width"], abs=2)
     assert box["y"] - image["y"] == pytest.approx(30 / 90 * image["height"], abs=2)
     assert watched.page.evaluate(ACCESSIBLE) == []
+
+
+def test_a_check_that_ends_shows_its_counts_by_itself(watched: Watched, examples: Examples) -> None:
+    dataset = examples.checking_set()
+    watched.goto("/datasets")
+    watched.page.get_by_role("link", name="voc2012").click()
+    expect(watched.page.get_by_role("progressbar", name="Progress of the check")).to_be_visible()
+    examples.settle_check(dataset, counted_animals())
+    table = watched.page.get_by_role("table", name="Split train", exact=True)
+    expect(table.get_by_role("row", name=re.compile("dog 72"))).to_be_visible()
+    expect(watched.page.locator(".facts .is-ready")).to_be_visible()
+    bars = [bar.bounding_box() for bar in table.locator("svg rect").all()]
+    widths = [bar["width"] for bar in bars if bar is not None]
+    assert widths[0] / widths[2] == pytest.approx(61 / 72, rel=0.03)
+    assert watched.page.locator("#live").get_attribute("data-live") is None
+
+
+def test_a_data_set_is_registered_and_chosen_for_a_job(watched: Watched, examples: Examples) -> None:
+    watched.goto("/datasets")
+    page = watched.page
+    page.get_by_label("Name").fill("animals")
+    page.get_by_label("Folder").fill("voc12_animals")
+    page.get_by_role("button", name="Register and check").click()
+    page.wait_for_url("**/datasets/animals")
+    page.get_by_role("link", name="Train on it").click()
+    page.wait_for_url("**/submit?data=animals")
+    expect(page.get_by_label("Data", exact=True)).to_have_value("animals")
 
 
 def test_a_picture_is_shown_as_it_is_stored(app: FastAPI, watched: Watched, examples: Examples, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_a_file_may_hold_the_spec_and_options_change_it(sdcn: Sdcn, client: Sdcn
     ("arguments", "said"),
     [
         (["--preset", "tiny", "--set", "tau"], "PATH=VALUE"),
-        (["table-2"], "--data scenes"),
+        (["table-2"], "--preset scenes"),
         (["tiny", "--data", "scenes"], "give one"),
         (["tiny", "--seeds", "2"], "one seed"),
         (["table-2", "--data", "tiny", "--seeds", "2", "--seed", "1"], "not both"),

@@ -8,9 +8,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import CheckConstraint, inspect, text
 
+from sdcn_core.config.data import VocSource
 from service.errors import DatabaseUnavailable
+from service.jobs.data_specs import DatasetSpec
+from service.jobs.specs import TrainSpec
 from service.queue.database import UnknownDatabase, open_database, parse_url
+from service.queue.datasets import DatasetRegister
 from service.queue.migrations import current_revision, downgrade, head_revision, upgrade
+from service.queue.repository import JobQueue
 from service.queue.tables import Base
 
 
@@ -39,10 +44,23 @@ def tables(url: str) -> set[str]:
 
 def test_upgrading_makes_the_tables_and_downgrading_removes_them(empty_url: str) -> None:
     upgrade(empty_url)
-    assert tables(empty_url) == {"job", "job_attempt", "job_event", "alembic_version"}
+    assert tables(empty_url) == {"job", "job_attempt", "job_event", "dataset", "job_dataset", "alembic_version"}
     downgrade(empty_url, "base")
     assert tables(empty_url) == {"alembic_version"}
     upgrade(empty_url)
+
+
+def test_jobs_survive_the_way_back_to_a_version_without_data_sets(empty_url: str) -> None:
+    upgrade(empty_url)
+    engine = open_database(empty_url)
+    job, _ = JobQueue(engine).enqueue(TrainSpec(preset="tiny").resolve(), idempotency_key=None, body_digest="")
+    DatasetRegister(engine).register(DatasetSpec(name="animals", source=VocSource(path="animals")))
+    downgrade(empty_url, "0001")
+    assert tables(empty_url) == {"job", "job_attempt", "job_event", "alembic_version"}
+    upgrade(empty_url)
+    assert JobQueue(engine).get(job.job_id) == job
+    assert DatasetRegister(engine).page(limit=10).datasets == ()
+    engine.dispose()
 
 
 def test_migrated_tables_are_those_of_the_code(empty_url: str) -> None:

@@ -1,0 +1,55 @@
+"""A new job's row, within the transaction of whoever asks for it."""
+
+import secrets
+from typing import Final
+
+from sqlalchemy.orm import Session
+
+from service.jobs.specs import JobSpec
+from service.jobs.states import Desired, JobState
+from service.queue.tables import JobEventRow, JobRow
+
+API: Final = "api"
+
+
+def insert_job(session: Session, spec: JobSpec, *, key: str | None, body_digest: str, now: int) -> JobRow:
+    """Add a job that waits for its first claim.
+
+    Args:
+        session: of the transaction.
+        spec: resolved.
+        key: the Idempotency-Key.
+        body_digest: sha256 of the request.
+        now: the database's time, ms.
+    """
+    row = JobRow(
+        id=secrets.token_hex(6),
+        kind=spec.kind,
+        name=spec.name,
+        spec=spec.model_dump(mode="json"),
+        config_digest=spec.config_digest,
+        state=JobState.QUEUED,
+        desired=Desired.RUN,
+        priority=spec.priority,
+        attempt=0,
+        max_attempts=spec.max_attempts,
+        available_at=now,
+        idempotency_key=key,
+        body_digest=body_digest,
+        created_at=now,
+        updated_at=now,
+    )
+    session.add(row)
+    session.flush()
+    append_event(session, row, None, actor=API, note=None, now=now)
+    return row
+
+
+def append_event(
+    session: Session, row: JobRow, source: JobState | None, *, actor: str, note: str | None, now: int
+) -> None:
+    """One line of the audit trail: the job has come from `source` to where it is."""
+    event = JobEventRow(
+        job_id=row.id, attempt=row.attempt, from_state=source, to_state=row.state, actor=actor, note=note, at=now
+    )
+    session.add(event)
