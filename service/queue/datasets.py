@@ -22,7 +22,7 @@ class DatasetRegister:
     """The registered data sets, safe to use from many threads and processes at once."""
 
     def __init__(self, engine: Engine, *, clock: Clock | None = None) -> None:
-        self._transactions = Transactions(engine, clock)
+        self.transactions = Transactions(engine, clock)
 
     def register(self, spec: DatasetSpec) -> Dataset:
         """Store a data set together with the job that checks it; on return both are durable.
@@ -31,7 +31,7 @@ class DatasetRegister:
             DatasetExists: the name is taken.
         """
         try:
-            with self._transactions.writing() as (session, now):
+            with self.transactions.writing() as (session, now):
                 check = _insert_check(session, spec, now)
                 row = DatasetRow(
                     name=spec.name, source=spec.source.model_dump(mode="json"), check_job_id=check.id, created_at=now
@@ -52,7 +52,7 @@ class DatasetRegister:
         Raises:
             DatasetNotFound: there is none; the message names those there are.
         """
-        with self._transactions.reading() as session:
+        with self.transactions.reading() as session:
             row = _row(session, name)
             return read_dataset(row, session.get_one(JobRow, row.check_job_id))
 
@@ -66,7 +66,7 @@ class DatasetRegister:
         )
         if after is not None:
             query = query.where(DatasetRow.name > after)
-        with self._transactions.reading() as session:
+        with self.transactions.reading() as session:
             found = tuple(read_dataset(row, check) for row, check in session.execute(query))
         return DatasetPage(found[:limit], found[limit - 1].name if len(found) > limit else None)
 
@@ -77,7 +77,7 @@ class DatasetRegister:
             DatasetNotFound: there is no such data set.
             InvalidSpec: another version registered it, in words that this one cannot read.
         """
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             row = _row(session, name, lock=True)
             check = session.get_one(JobRow, row.check_job_id)
             if JobState(check.state).is_terminal:
@@ -94,7 +94,7 @@ class DatasetRegister:
             DatasetNotFound: there is no such data set.
             DatasetInUse: jobs that have not ended use it; the message names them.
         """
-        with self._transactions.writing() as (session, _now):
+        with self.transactions.writing() as (session, _now):
             row = _row(session, name, lock=True)
             if users := unfinished_users(session, name):
                 more = f" and {len(users) - SHOWN_JOBS} more" if len(users) > SHOWN_JOBS else ""

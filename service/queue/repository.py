@@ -40,8 +40,7 @@ class JobQueue:
     """The durable queue, safe to use from many threads and processes at once."""
 
     def __init__(self, engine: Engine, *, clock: Clock | None = None, retry: RetryPolicy | None = None) -> None:
-        self._engine = engine
-        self._transactions = Transactions(engine, clock)
+        self.transactions = Transactions(engine, clock)
         self._retry = retry or RetryPolicy()
 
     # What the API does.
@@ -62,12 +61,12 @@ class JobQueue:
             DatasetNotFound: one of them is not registered (any more).
         """
         try:
-            with self._transactions.writing() as (session, now):
+            with self.transactions.writing() as (session, now):
                 if idempotency_key is None or (known := _keyed(session, idempotency_key)) is None:
                     return self._insert(session, spec, idempotency_key, body_digest, datasets, now), True
                 return _replay(session, known, body_digest), False
         except IntegrityError:  # another request with the same key was faster, or an id came twice
-            with self._transactions.writing() as (session, now):
+            with self.transactions.writing() as (session, now):
                 if idempotency_key is not None and (known := _keyed(session, idempotency_key)) is not None:
                     return _replay(session, known, body_digest), False
                 return self._insert(session, spec, idempotency_key, body_digest, datasets, now), True
@@ -85,7 +84,7 @@ class JobQueue:
         Raises:
             JobNotFound: no job has this id.
         """
-        with self._transactions.reading() as session:
+        with self.transactions.reading() as session:
             return _with_attempts(session, _row(session, job_id))
 
     def page(
@@ -106,7 +105,7 @@ class JobQueue:
             older = JobRow.created_at < after.created_at_ms
             same_time = and_(JobRow.created_at == after.created_at_ms, JobRow.id < after.job_id)
             query = query.where(or_(older, same_time))
-        with self._transactions.reading() as session:
+        with self.transactions.reading() as session:
             rows = list(session.scalars(query))
             shown = rows[:limit]
             following = Cursor(shown[-1].created_at, shown[-1].id) if len(rows) > limit else None
@@ -119,7 +118,7 @@ class JobQueue:
             JobNotFound: no job has this id.
             JobAlreadyEnded: the job succeeded or failed; a cancelled one is just returned.
         """
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             row = _row(session, job_id, lock=True)
             state = JobState(row.state)
             if state.is_terminal and state is not JobState.CANCELLED:
@@ -135,10 +134,10 @@ class JobQueue:
 
     def health(self) -> QueueHealth:
         """How many jobs are in each state, and how long the oldest claimable one waits."""
-        with self._transactions.reading() as session:
+        with self.transactions.reading() as session:
             counted = session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
             counts = {JobState(state): count for state, count in counted}
-            now = session.scalar(select(self._transactions.now_ms)) or 0
+            now = session.scalar(select(self.transactions.now_ms)) or 0
             waiting = (JobRow.state.in_(sorted(WAITING)), JobRow.available_at <= now)
             oldest = session.scalar(select(func.min(JobRow.available_at)).where(*waiting))
             return QueueHealth(counts, None if oldest is None else (now - oldest) / 1000)
@@ -148,7 +147,7 @@ class JobQueue:
     def claim(self, worker_id: str, *, lease_s: float) -> Claim | None:
         """The next due job, by priority and then by age, for this worker alone; None when none is due."""
         token = secrets.token_hex(16)
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             due = (
                 select(JobRow.id)
                 .where(JobRow.state.in_(sorted(WAITING)), JobRow.available_at <= now)
@@ -203,7 +202,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             prolonged = update(JobRow).where(*_fence(claim)).values(lease_expires_at=now + _ms(lease_s))
             desired = session.scalar(prolonged.returning(JobRow.desired))
             if desired is None:
@@ -216,7 +215,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             row = _leased(session, claim)
             row.started_at = row.started_at or now
             self._move(session, row, JobState.RUNNING, actor=claim.worker_id, note=None, now=now)
@@ -228,7 +227,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             row = _leased(session, claim)
             if row.state != JobState.STOPPING:
                 self._move(session, row, JobState.STOPPING, actor=claim.worker_id, note=note, now=now)
@@ -239,7 +238,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             values = {"progress": progress.model_dump(mode="json"), "updated_at": now}
             written = update(JobRow).where(*_fence(claim)).values(**values).returning(JobRow.id)
             if session.scalar(written) is None:
@@ -251,7 +250,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
-        with self._transactions.writing() as (session, _now):
+        with self.transactions.writing() as (session, _now):
             _leased(session, claim)
             _open_attempt(session, claim).resumed_from_step = step
 
@@ -263,7 +262,7 @@ class JobQueue:
         Raises:
             LeaseLost: the lease ran out and the job was taken away; nothing was written.
         """
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             row = _leased(session, claim)
             self._settle(session, row, settlement, actor=claim.worker_id, now=now)
             return _with_attempts(session, row)
@@ -274,7 +273,7 @@ class JobQueue:
         Raises:
             JobNotFound: no job has this id.
         """
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             row = _row(session, job_id, lock=True)
             if row.tracking_run_id is None:
                 row.tracking_run_id = run_id
@@ -283,7 +282,7 @@ class JobQueue:
 
     def rescue_lost(self) -> list[str]:
         """Take jobs from workers whose lease ran out; their ids. Each waits for a retry, fails or is cancelled."""
-        with self._transactions.writing() as (session, now):
+        with self.transactions.writing() as (session, now):
             expired = (
                 select(JobRow)
                 .where(JobRow.state.in_(sorted(LEASED)), JobRow.lease_expires_at < now)

@@ -16,7 +16,7 @@ class Transactions:
     """Transactions of one database, safe to use from many threads at once."""
 
     def __init__(self, engine: Engine, clock: Clock | None = None) -> None:
-        self._engine = engine
+        self.engine = engine
         self.now_ms = (clock or DatabaseClock()).now_ms(engine.dialect.name)
         """the database's time, as an SQL expression"""
 
@@ -28,7 +28,7 @@ class Transactions:
             DatabaseUnavailable: the database does not answer.
         """
         try:
-            with Session(self._engine) as session, session.begin():
+            with Session(self.engine) as session, session.begin():
                 now = session.scalar(select(self.now_ms))
                 assert now is not None
                 yield session, now
@@ -43,7 +43,7 @@ class Transactions:
             DatabaseUnavailable: the database does not answer.
         """
         try:
-            with self._engine.connect().execution_options(**READ_ONLY) as connection, Session(connection) as session:
+            with self.engine.connect().execution_options(**READ_ONLY) as connection, Session(connection) as session:
                 yield session
         except (OperationalError, PoolTimeout) as error:
             raise _unavailable(error) from error

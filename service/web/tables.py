@@ -7,7 +7,7 @@ from service.jobs.data_results import CheckDataResults, Extent, SplitCounts
 from service.jobs.results import Judgement, TrainResults
 from service.jobs.study_results import AblationResults, EvaluateResults, Row, RunFound, RunState, Spread, SweepResults
 from service.web.headlines import metric_name, metric_value
-from service.web.text import DASH, counted, duration, number, percent, signed_percent
+from service.web.text import DASH, counted, duration, percent, signed_percent
 
 MEASURES = {"mean_ap": "mAP", "mean_corloc": "CorLoc", "mean_iou": "mIoU"}
 
@@ -220,11 +220,11 @@ def _split_table(split: SplitCounts, *, folded: bool) -> Table:
         cells = [Cell(str(counts.images), bar=counts.images / longest if longest else 0.0)]
         if has_boxes:
             cells += [Cell(_count(counts.objects)), Cell(_count(counts.difficult))]
-            cells.append(Cell(number(counts.objects_per_image)))
+            cells.append(Cell(_mean(counts.objects_per_image)))
         rows.append(TableRow(label, tuple(cells)))
     total = [Cell(str(split.images))]
     if has_boxes:
-        total += [Cell(_count(split.objects)), Cell(_count(split.difficult)), Cell(number(split.objects_per_image))]
+        total += [Cell(_count(split.objects)), Cell(_count(split.difficult)), Cell(_mean(split.objects_per_image))]
     rows.append(TableRow("all", tuple(total), total=True))
     columns = ("class", "images", *(("objects", "difficult", "objects an image") if has_boxes else ()))
     return Table(f"Split {split.name}", columns, tuple(rows), _split_note(split), folded)
@@ -242,6 +242,10 @@ def _split_note(split: SplitCounts) -> str:
 def _extent(extent: Extent) -> str:
     same = extent.smallest == extent.largest
     return str(extent.largest) if same else f"{extent.smallest} to {extent.largest} (median {extent.median:g})"
+
+
+def _mean(mean: float | None) -> str:
+    return DASH if mean is None else f"{mean:.2f}"
 
 
 def _count(count: int | None) -> str:

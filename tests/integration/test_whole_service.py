@@ -12,11 +12,14 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
+from sdcn_core.config.data import VocSource
 from service.client.client import SdcnClient
+from service.client.errors import ApiProblem
 from service.embedded.keeper import EmbeddedService
 from service.jobs.answers import JobRead
+from service.jobs.data_specs import DatasetSpec
 from service.jobs.specs import AblationSpec, EvaluateSpec, JobSpec, Resources, TrainSpec
-from service.jobs.states import FailureReason, JobState
+from service.jobs.states import DatasetState, FailureReason, JobState
 from service.jobs.study_results import EvaluateResults
 from service.run_files.checkpoints import kept_checkpoints
 from tests.sdcn_core.data.voc_folders import an_object, write_voc
@@ -97,6 +100,36 @@ def test_photographs_and_a_pretrained_backbone_train_through_rest(client: SdcnCl
     for name in results.classes:
         assert metrics[f"eval/ap/{name}"] == pytest.approx(results.trained.ap[name])
     assert {Path(artifact).name for artifact in job.artifacts} >= {"detections.png"}
+
+
+def test_a_registered_folder_is_read_counted_and_trained_on_by_its_name(
+    client: SdcnClient, service: EmbeddedService
+) -> None:
+    spec = DatasetSpec(name="small", source=VocSource(path="small", train_split="train"))
+    *_, check = client.watch(client.add_dataset(spec).job_id, interval_s=0.2)
+    assert check.state is JobState.SUCCEEDED, check.failure
+    found = client.dataset("small")
+    assert (found.state, found.problems) == (DatasetState.READY, ())
+    assert found.counts is not None
+    train, test = found.counts.splits
+    assert (train.images, test.images, train.classes["cat"].images, train.objects) == (4, 4, 2, 4)
+    by_name = {"data.source": {"kind": "registered", "name": "small"}}
+    job = ended(client, TrainSpec.model_validate({"preset": "tiny", "overrides": by_name}))
+    assert job.state is JobState.SUCCEEDED, job.failure
+    assert client.results(job.id).classes == ("cat", "dog")
+    client.remove_dataset("small")
+
+
+def test_a_registered_folder_with_a_broken_image_is_refused_and_so_are_jobs_on_it(client: SdcnClient) -> None:
+    spec = DatasetSpec(name="broken", source=VocSource(path="broken_image", train_split="train"))
+    *_, check = client.watch(client.add_dataset(spec).job_id, interval_s=0.2)
+    assert check.state is JobState.SUCCEEDED, check.failure
+    found = client.dataset("broken")
+    assert found.state is DatasetState.REFUSED
+    assert ".jpg is broken or cut off: replace it" in found.problems[0]
+    by_name = {"data.source": {"kind": "registered", "name": "broken"}}
+    with pytest.raises(ApiProblem, match="is broken or cut off"):
+        client.submit(TrainSpec.model_validate({"preset": "tiny", "overrides": by_name}))
 
 
 def test_two_workers_train_one_job(client: SdcnClient) -> None:

@@ -48,7 +48,7 @@ class Examples:
 
     def __init__(self, queue: JobQueue, settings: ServiceSettings) -> None:
         self.queue = queue
-        self.datasets = DatasetRegister(queue._engine)
+        self.datasets = DatasetRegister(queue.transactions.engine)
         self._checks: dict[str, Claim] = {}
         self.runs = settings.runs
 

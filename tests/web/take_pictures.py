@@ -57,6 +57,8 @@ def example_service(home: Path) -> Iterator[str]:
 def fill(examples: Examples) -> None:
     """Jobs as of a busy afternoon: minutes ago they were asked for, begun and ended."""
     made: dict[str, tuple[float, float | None, float | None]] = {
+        examples.ready_set().check.job_id: (2900, 2899, 2898.6),
+        examples.refused_set().check.job_id: (2800, 2799, 2798.8),
         examples.cancelled().job_id: (1500, None, 1490),
         examples.failed().job_id: (300, 299.8, 299.5),
         examples.ablation().job_id: (180, 179, 127),
@@ -64,14 +66,16 @@ def fill(examples: Examples) -> None:
         examples.trained().job_id: (50, 49.5, 41.2),
         examples.running_ablation().job_id: (38, 37.5, None),
         examples.running().job_id: (7, 6.5, None),
+        examples.checking_set().check.job_id: (1.2, 1.1, None),
         examples.waiting(name="tiny-check").job_id: (0.3, None, None),
     }
+    registered = {"animals": 2900, "holiday-photos": 2800, "voc2012": 1.2}
     now_ms = round(datetime.now(UTC).timestamp() * 1000)
 
     def ago(minutes: float | None) -> int | None:
         return None if minutes is None else round(now_ms - 60_000 * minutes)
 
-    with examples.queue._engine.begin() as connection:
+    with examples.queue.transactions.engine.begin() as connection:
         for job_id, (created, started, ended) in made.items():
             times = (ago(created), ago(started), ago(ended))
             sql = "UPDATE job SET created_at = ?, started_at = ?, ended_at = ? WHERE id = ?"
@@ -79,13 +83,16 @@ def fill(examples: Examples) -> None:
             sql = "UPDATE job_attempt SET started_at = ?, ended_at = ? WHERE job_id = ?"
             if started is not None:
                 connection.exec_driver_sql(sql, (*times[1:], job_id))
+        for name, created in registered.items():
+            connection.exec_driver_sql("UPDATE dataset SET created_at = ? WHERE name = ?", (ago(created), name))
 
 
 def scenes_of(url: str) -> dict[str, str]:
     """Picture -> path, of what the service has."""
     jobs = httpx.get(f"{url}/v1/jobs").json()["jobs"]
     models = httpx.get(f"{url}/v1/models").json()["models"]
-    found = {"jobs": "/", "submit": "/submit", "models": "/models"}
+    datasets = httpx.get(f"{url}/v1/datasets").json()["datasets"]
+    found = {"jobs": "/", "submit": "/submit", "models": "/models", "datasets": "/datasets"}
     wanted = {
         "running": ("train", "running"),
         "study": ("ablation", "running"),
@@ -96,6 +103,9 @@ def scenes_of(url: str) -> dict[str, str]:
         match = next((job for job in jobs if (job["kind"], job["state"]) == kind_and_state), None)
         if match is not None:
             found[name] = f"/jobs/{match['id']}"
+    ready = next((one["name"] for one in datasets if one["state"] == "ready"), None)
+    if ready is not None:
+        found["dataset"] = f"/datasets/{ready}"
     trained = next((model for model in models if model["run"] is None), None)
     if trained is not None:
         found["model"] = f"/models/{trained['id']}"

@@ -57,7 +57,7 @@ def test_a_data_set_is_shown_with_a_bar_for_each_class(browser_like: httpx.Clien
     examples.ready_set()
     page = browser_like.get("/datasets/animals").text
     table = page.split('aria-label="Split train, table"')[1].split("</table>")[0]
-    (bars,) = re.findall(r'<rect width="([\d.]+)" height="8" rx="2"/></svg>72<', table)
+    (bars,) = re.findall(r'<rect width="([\d.]+)" height="8" rx="2"/></svg><span class="count">72<', table)
     assert bars == "100.0"
     assert "320 to 500 (median 500) px wide" in page
     assert "<details" in page.split("Split trainval")[0].rpartition("Split test")[2]  # not named by the source: folded

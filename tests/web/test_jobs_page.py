@@ -99,7 +99,7 @@ def test_a_job_that_is_being_cancelled_says_so(browser_like: httpx.Client, examp
 def test_jobs_that_wait_long_while_no_worker_runs_are_told(browser_like: httpx.Client, examples: Examples) -> None:
     job = examples.waiting()
     assert "No worker has taken it" not in browser_like.get("/").text
-    with examples.queue._engine.begin() as connection:  # as if it had come two minutes ago
+    with examples.queue.transactions.engine.begin() as connection:  # as if it had come two minutes ago
         now_ms = round(datetime.now(UTC).timestamp() * 1000)
         connection.exec_driver_sql(f"UPDATE job SET available_at = {now_ms - 125_000} WHERE id = '{job.job_id}'")
     page = browser_like.get("/").text

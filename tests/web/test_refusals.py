@@ -108,8 +108,8 @@ def test_nothing_beside_the_static_files_is_served(browser_like: httpx.Client, p
 
 
 def test_a_defect_shows_a_page_without_its_inside(browser_like: httpx.Client, queue: JobQueue) -> None:
-    queue._engine.dispose()
-    queue._engine = None  # type: ignore[assignment]  # what no reader can foresee
+    queue.transactions.engine.dispose()
+    queue.transactions.engine = None  # type: ignore[assignment]  # what no reader can foresee
     page = browser_like.get("/")
     assert page.status_code == 500
     assert "request" in page.text

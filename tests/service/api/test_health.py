@@ -26,7 +26,7 @@ def test_without_its_database_the_service_is_alive_but_not_ready(
     def down(*_: object) -> None:
         raise OperationalError("SELECT", {}, Exception("password=geheim"))
 
-    monkeypatch.setattr(jobs._engine, "connect", down)
+    monkeypatch.setattr(jobs.transactions.engine, "connect", down)
     answer = api.get("/readyz")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     assert "database" in answer.json()["detail"]
