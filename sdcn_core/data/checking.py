@@ -1,4 +1,4 @@
-"""Whether a data set can be used, and what is in it: every split opened, every image and every mask read."""
+"""Whether a data set can be used, and what is in it: every split opened, every image read, and masks to judge by."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +65,8 @@ def check_source(
     threads: int,
     progress: Callable[[int, int], None],
 ) -> SourceReport:
-    """Open every split that the source has or names, read every image and mask of them, and count.
+    """Open every split that the source has or names, read every image of them and the masks of the test split, and
+    count.
 
     Args:
         source: made ready by `prepare_source`.
@@ -89,7 +90,8 @@ def check_source(
             opened[split] = open_split(source, roots, split, unusable=unusable)
         except DatasetError as error:
             told.of_split(split, str(error))
-    broken = _read_files(opened, told, read=read, threads=threads, progress=progress)
+    test = opened.get(source.test_split)
+    broken = _read_files(opened, test, told, read=read, threads=threads, progress=progress)
     _check_train(source, roots, told, opened)
     _check_test(source, told, opened)
     return SourceReport(
@@ -101,20 +103,17 @@ def check_source(
 
 def _read_files(
     opened: Mapping[str, AnnotatedSet],
+    test: AnnotatedSet | None,
     told: _Told,
     *,
     read: ReadImages,
     threads: int,
     progress: Callable[[int, int], None],
 ) -> frozenset[Path]:
-    """Read all images, each once, then all masks; the images that are broken."""
+    """Read all images, each once, then the masks of the test split; the images that are broken."""
     records = {record.path: record for annotated in opened.values() for record in annotated.image_set.records}
-    masked = [
-        (split, annotated, record)
-        for split, annotated in opened.items()
-        for record in annotated.image_set.records
-        if annotated.masks is not None and record.image_id in annotated.masks
-    ]
+    masks = None if test is None else test.masks
+    masked = [] if test is None or masks is None else [r for r in test.image_set.records if r.image_id in masks]
     unread = [record for path, record in records.items() if not read.knows(path)]
     done, total = len(records) - len(unread), len(records) + len(masked)
     progress(done, total)
@@ -129,12 +128,12 @@ def _read_files(
         for record in annotated.image_set.records:
             if (problem := read.problem(record.path)) is not None:
                 told.of_image(split, problem)
-    for split, annotated, record in masked:
-        assert annotated.masks is not None
+    for record in masked:
+        assert masks is not None
         try:
-            annotated.masks.read(record)
+            masks.read(record)
         except DatasetError as error:
-            told.of_split(split, str(error))
+            told.problems[str(error)] = None
         done += 1
         progress(done, total)
     return broken

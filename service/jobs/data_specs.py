@@ -19,7 +19,10 @@ class DatasetSpec(FrozenConfig):
 
 
 class CheckDataSpec(BaseSpec):
-    """Open every split of a data set, read every image of it, and count what is there."""
+    """Open every split of a data set, read every image of it, and count what is there.
+
+    Masks are read of the split that trainings are judged on.
+    """
 
     kind: Literal["check_data"] = "check_data"
     source: DataSource

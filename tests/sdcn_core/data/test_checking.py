@@ -129,12 +129,14 @@ def test_images_that_are_learnt_and_judged_are_noted(folder: Path) -> None:
     assert report.notes[0].startswith("1 of the images of split 'test' are in 'trainval' too")
 
 
-def test_a_broken_mask_of_the_test_split_is_a_problem_and_each_mask_counts(folder: Path) -> None:
+def test_masks_are_counted_in_each_split_and_a_broken_one_to_be_judged_by_is_a_problem(folder: Path) -> None:
     masks = folder / "SegmentationClass"
     masks.mkdir()
-    write_image(masks / "t1.png", width=40, height=30)  # three channels, no indices
+    for name in ("a", "b", "t1"):
+        write_image(masks / f"{name}.png", width=40, height=30)  # three channels, no indices
     report = check(folder)
-    assert report.splits[1].masks == 1
+    assert [split.masks for split in report.splits] == [2, 1]
+    assert len(report.problems) == 1
     assert "t1.png is no PNG of 8-bit indices" in report.problems[0]
 
 
