@@ -1,5 +1,6 @@
 """From what an experiment names (a data source) to what training and evaluation read."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from sdcn_core.data.labels import LabelsFolder
 from sdcn_core.data.scenes import SCENE_CLASSES, scenes_folder, write_scenes
 from sdcn_core.data.voc import VocFolder
 from sdcn_core.errors import DatasetError
+
+_SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,14 @@ def open_annotated_set(source: DataSource, roots: DataRoots, *, role: Literal["t
 
 
 def splits_of(source: DataSource, roots: DataRoots) -> tuple[str, ...]:
-    """The splits that a source has, first those that it names, which may be missing.
+    """The splits that a source has or names, those first that it names, which may be missing. What no source could
+    name is none.
 
     Raises:
         DatasetError: the data set is not there; the message names the folder.
     """
-    return tuple(dict.fromkeys((source.train_split, source.test_split, *_folder(source, roots).splits())))
+    others = [split for split in _folder(source, roots).splits() if _SPLIT.fullmatch(split)]
+    return tuple(dict.fromkeys((source.train_split, source.test_split, *others)))
 
 
 def open_split(

@@ -9,7 +9,7 @@ class ReadImages:
     """Which images were read and what was wrong with each, line by line in a file: a later check goes on from there.
 
     Args:
-        path: of the file; made when missing, and a last line that was cut off is thrown away.
+        path: of the file; made when missing. What comes behind a line that cannot be read is thrown away.
     """
 
     def __init__(self, path: Path) -> None:
@@ -18,9 +18,9 @@ class ReadImages:
         if path.exists():
             with path.open("rb") as file:
                 for line in file:
-                    if not line.endswith(b"\n"):
+                    entry = _parsed(line)
+                    if entry is None:
                         break
-                    entry = json.loads(line)
                     self._known[entry["path"]] = entry
                     whole += len(line)
         self._file: IO[bytes] = path.open("r+b" if path.exists() else "w+b")
@@ -49,6 +49,15 @@ class ReadImages:
         self._known[str(path)] = entry
         self._file.write(json.dumps(entry).encode() + b"\n")
         self._file.flush()
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """None: it was cut off, or a machine lost power while it was written."""
+    try:
+        value = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and value.keys() == {"path", "version", "problem"} else None
 
 
 def _version(path: Path) -> list[int] | None:

@@ -26,7 +26,8 @@ READ_FILE = "read_images.jsonl"
 def check_data(context: JobContext) -> Succeeded:
     """See JobExecutor. A data set that cannot be used is what was found out, and no failure."""
     report = _report(context)
-    results = CheckDataResults.model_validate(asdict(report))
+    problems, notes = map(_in_utf8, report.problems), map(_in_utf8, report.notes)
+    results = CheckDataResults.model_validate(asdict(report) | {"problems": tuple(problems), "notes": tuple(notes)})
     context.spool.append(MetricsEvent(global_step=0, values=_metrics(results)))
     artifacts = context.run.artifacts
     keep_text(context.spool, artifacts / "results.json", results.model_dump_json(indent=2))
@@ -51,6 +52,11 @@ def _report(context: JobContext) -> SourceReport:
     except DatasetError as error:
         where = f"the workers' data root is {order.data_root}, which SDCN_DATA_ROOT sets"
         return SourceReport(classes=(), splits=(), unusable=0, problems=(f"{error}; {where}",), notes=())
+
+
+def _in_utf8(sentence: str) -> str:
+    """With escapes for what of a file's name is no UTF-8: neither JSON nor a database could hold it."""
+    return sentence.encode("utf-8", "backslashreplace").decode()
 
 
 class _Course:

@@ -88,6 +88,7 @@ def test_splits_that_the_source_does_not_name_are_counted_and_only_noted(folder:
     write_voc(folder, {"v": [CAT]}, split="val")
     (folder / "JPEGImages" / "v.jpg").write_bytes(b"")
     (folder / "ImageSets" / "Main" / "odd.txt").write_text("no id, this\n")
+    (folder / "ImageSets" / "Main" / "no name of a split.txt").write_text("a\n")
     report = check(folder)
     assert [split.name for split in report.splits] == ["trainval", "test", "val"]
     assert (report.problems, report.unusable) == ((), 0)
@@ -185,10 +186,11 @@ def test_an_image_that_has_changed_since_is_read_again(folder: Path) -> None:
     assert check(folder).unusable == 0
 
 
-def test_half_a_line_of_what_was_read_is_thrown_away(folder: Path) -> None:
+@pytest.mark.parametrize("spoil", [lambda text: text[:-5], lambda text: text[:-40] + b"\0" * 39 + b"\n"])
+def test_a_line_of_what_was_read_that_is_no_line_is_thrown_away(folder: Path, spoil: Callable[[bytes], bytes]) -> None:
     check(folder)
     kept = folder.parent / "read.jsonl"
-    kept.write_bytes(kept.read_bytes()[:-5])
+    kept.write_bytes(spoil(kept.read_bytes()))
     assert check(folder).problems == ()
     assert len(kept.read_text().splitlines()) == 5
 

@@ -2,11 +2,13 @@ from pathlib import Path
 
 import pytest
 
+from sdcn_core.errors import DatasetError
 from service.jobs.data_results import CheckDataResults
 from service.jobs.data_specs import CheckDataSpec
 from tests.sdcn_core.data.voc_folders import an_object, write_voc
 from tests.workers.executors.trained import ContextOf
 from workers.errors import AttemptStopped
+from workers.executors import check_data as check_data_module
 from workers.executors.base import JobContext
 from workers.executors.check_data import check_data
 from workers.spool import FileEvent, MetricsEvent, ProgressEvent, SpoolReader
@@ -78,6 +80,17 @@ def test_a_broken_image_refuses_the_data_set_and_the_rest_is_counted(context: Jo
     image.write_bytes(image.read_bytes()[:-40])
     results = found(context)
     assert (results.unusable, len(results.problems), results.splits[0].images) == (1, 1, 1)
+
+
+def test_a_file_whose_name_is_no_utf_8_is_told_in_words_that_can_be_stored(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise DatasetError("image \udce4.jpg is broken")
+
+    monkeypatch.setattr(check_data_module, "prepare_source", refuse)
+    (problem,) = found(context).problems
+    assert problem.startswith("image \\udce4.jpg is broken")
 
 
 def test_a_stop_is_obeyed_and_what_was_read_is_kept(context: JobContext, folder: Path) -> None:
