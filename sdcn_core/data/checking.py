@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sdcn_core.config.data import ScenesSource, VocSource
+from sdcn_core.config.data import DataSource
 from sdcn_core.data.counts import SplitCounts, count_split
 from sdcn_core.data.datasets import DataRoots, open_split, open_train_set, splits_of
 from sdcn_core.data.image_set import AnnotatedSet, ImageRecord
@@ -58,7 +58,7 @@ class _Told:
 
 
 def check_source(
-    source: ScenesSource | VocSource,
+    source: DataSource,
     roots: DataRoots,
     *,
     read: ReadImages,
@@ -157,9 +157,7 @@ def _problem_of(record: ImageRecord) -> str | None:
     )
 
 
-def _check_train(
-    source: ScenesSource | VocSource, roots: DataRoots, told: _Told, opened: Mapping[str, AnnotatedSet]
-) -> None:
+def _check_train(source: DataSource, roots: DataRoots, told: _Told, opened: Mapping[str, AnnotatedSet]) -> None:
     """Open the training split as a training does, which wants an image of each class."""
     split = source.train_split
     if split not in opened or not told.is_sound(split):
@@ -175,15 +173,17 @@ def _check_train(
             told.notes[str(error)] = None
 
 
-def _check_test(source: ScenesSource | VocSource, told: _Told, opened: Mapping[str, AnnotatedSet]) -> None:
+def _check_test(source: DataSource, told: _Told, opened: Mapping[str, AnnotatedSet]) -> None:
     """What cannot be judged, and what is judged that was learnt."""
     train, test = opened.get(source.train_split), opened.get(source.test_split)
-    if test is not None and all(annotation.difficult.all() for annotation in test.annotations):
+    if test is not None and test.has_nothing_to_find:
         told.of_split(
             source.test_split,
             f"split {source.test_split!r} has no object that counts, so nothing could be judged on it: name another as"
             " test_split",
         )
+    if test is not None and test.annotations is None:
+        told.notes[f"split {source.test_split!r} has no boxes, so AP cannot be counted on it"] = None
     if train is None or test is None:
         return
     learnt = {record.path for record in train.image_set.records}

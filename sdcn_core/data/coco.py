@@ -1,5 +1,7 @@
 """A folder with images and a COCO instances file for each split."""
 
+import glob
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,14 @@ from sdcn_core.config.data import CocoSource, RelativePath
 from sdcn_core.data.class_lists import class_name, given_classes, valid_names
 from sdcn_core.data.class_masks import VOID
 from sdcn_core.data.coco_json import Entry, Id, read_coco
-from sdcn_core.data.image_set import AnnotatedSet, CocoNumbers, ImageRecord, ImageSet, refuse_absent_classes
+from sdcn_core.data.image_set import (
+    AnnotatedSet,
+    CocoNumbers,
+    ImageRecord,
+    ImageSet,
+    raise_error,
+    refuse_absent_classes,
+)
 from sdcn_core.data.images import MAX_PIXELS, image_size
 from sdcn_core.errors import DatasetError
 from sdcn_core.structures.annotation import Annotation
@@ -126,7 +135,9 @@ class CocoFolder:
         refuse_absent_classes(image_set, seen, source=f"{self.path}")
         return image_set
 
-    def annotated_set(self, split: str, *, with_masks: bool = True) -> AnnotatedSet:
+    def annotated_set(
+        self, split: str, *, with_masks: bool = True, unusable: Callable[[DatasetError], None] = raise_error
+    ) -> AnnotatedSet:
         """A split for evaluation: every object of our classes with box and flag; labels from those not difficult.
 
         A crowd is difficult; an object whose box has no area counts as a label alone. Masks are drawn from the
@@ -143,8 +154,13 @@ class CocoFolder:
         drawn: dict[str, tuple[tuple[int, Regions], ...]] = {}
         for image_id, image in file.images.items():
             objects = [o for o in file.annotations[image_id] if file.categories[o.named.category] in self.classes]
-            records.append(self._record(split, image, file, [found.named for found in objects], False))
-            located = [(found, box) for found in objects if (box := _edges(found, image, path)) is not None]
+            try:
+                record = self._record(split, image, file, [found.named for found in objects], False)
+                located = [(found, box) for found in objects if (box := _edges(found, image, path)) is not None]
+            except DatasetError as error:
+                unusable(error)
+                continue
+            records.append(record)
             annotations.append(self._annotation(image_id, located, file))
             areas[image_id] = np.array([found.area for found, _ in located], np.float64)
             if with_masks and all(found.regions is not None for found in objects):
@@ -155,6 +171,16 @@ class CocoFolder:
             CocoMasks(drawn, len(self.classes)) if any(drawn.values()) else None,
             self._numbers(file, areas),
         )
+
+    def splits(self) -> list[str]:
+        """Splits whose file of annotations has the name that the source gives it."""
+        first, *others = self.source.annotations.split("{split}")
+        if not others:
+            return []  # one file, whatever the split is called
+        named = re.compile(re.escape(first) + "([^/]+)" + r"\1".join(map(re.escape, others)))
+        found = self.path.glob("*".join(map(glob.escape, [first, *others])))
+        names = (named.fullmatch(path.relative_to(self.path).as_posix()) for path in found)
+        return sorted(name[1] for name in names if name is not None)
 
     def _record(
         self, split: str, image: _Image, file: _Split, objects: Sequence[_Named], labels_from_difficult: bool

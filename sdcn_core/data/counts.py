@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sdcn_core.data.image_set import AnnotatedSet
+from sdcn_core.structures.annotation import Annotation
 
 
 @dataclass(frozen=True)
@@ -53,38 +55,54 @@ class SplitCounts:
 
 def count_split(annotated: AnnotatedSet, *, without: Collection[Path]) -> SplitCounts:
     """What is in a split, images at these paths left out."""
-    image_set = annotated.image_set
+    image_set, masks = annotated.image_set, annotated.masks
     kept = [index for index, record in enumerate(image_set.records) if record.path not in without]
     records = [image_set.records[index] for index in kept]
-    annotations = [annotated.annotations[index] for index in kept]
-    shown = [np.bincount(annotation.classes, minlength=len(image_set.classes)) for annotation in annotations]
-    per_image = np.array(shown, np.int64).reshape(len(annotations), len(image_set.classes))
-    difficult = sum(
-        (np.bincount(a.classes[a.difficult], minlength=len(image_set.classes)) for a in annotations),
-        np.zeros(len(image_set.classes), np.int64),
-    )
     labels = np.bincount([label for record in records for label in record.labels], minlength=len(image_set.classes))
-    classes = {
-        name: ClassCounts(
-            images=int(labels[index]),
-            objects=int(per_image[:, index].sum()),
-            difficult=int(difficult[index]),
-            objects_per_image=_ratio(int(per_image[:, index].sum()), int((per_image[:, index] > 0).sum())),
-        )
-        for index, name in enumerate(image_set.classes)
-    }
+    objects = None
+    if annotated.annotations is not None:
+        objects = _Objects.of([annotated.annotations[index] for index in kept], len(image_set.classes))
     return SplitCounts(
         name=image_set.name,
         images=len(records),
         without_label=sum(not record.labels for record in records),
-        masks=0 if annotated.masks is None else sum(record.image_id in annotated.masks for record in records),
-        objects=int(per_image.sum()),
-        difficult=int(difficult.sum()),
-        objects_per_image=_ratio(int(per_image.sum()), len(records)),
+        masks=0 if masks is None else sum(record.image_id in masks for record in records),
+        objects=None if objects is None else int(objects.count.sum()),
+        difficult=None if objects is None else int(objects.difficult.sum()),
+        objects_per_image=None if objects is None else _ratio(int(objects.count.sum()), len(records)),
         width_px=_extent([record.width for record in records]),
         height_px=_extent([record.height for record in records]),
-        classes=classes,
+        classes={
+            name: ClassCounts(
+                images=int(labels[index]),
+                objects=None if objects is None else int(objects.count[index]),
+                difficult=None if objects is None else int(objects.difficult[index]),
+                objects_per_image=None
+                if objects is None
+                else _ratio(int(objects.count[index]), int(objects.images[index])),
+            )
+            for index, name in enumerate(image_set.classes)
+        },
     )
+
+
+@dataclass(frozen=True)
+class _Objects:
+    """Of each class, (C,)."""
+
+    count: NDArray[np.int64]
+    difficult: NDArray[np.int64]
+    images: NDArray[np.int64]
+    """with at least one"""
+
+    @classmethod
+    def of(cls, annotations: Sequence[Annotation], num_classes: int) -> "_Objects":
+        zeros = np.zeros(num_classes, np.int64)
+        counts = [np.bincount(one.classes, minlength=num_classes) for one in annotations]
+        difficult = [np.bincount(one.classes[one.difficult], minlength=num_classes) for one in annotations]
+        return cls(
+            sum(counts, zeros), sum(difficult, zeros), sum(((count > 0).astype(np.int64) for count in counts), zeros)
+        )
 
 
 def _ratio(count: int, of: int) -> float | None:

@@ -1,14 +1,14 @@
 """From what an experiment names (a data source) to what training and evaluation read."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, assert_never
 
 from sdcn_core.config.data import CocoSource, DataSource, LabelsSource, ScenesSource, VocSource
 from sdcn_core.data.coco import CocoFolder
-from sdcn_core.data.image_set import AnnotatedSet, ImageSet
+from sdcn_core.data.image_set import AnnotatedSet, ImageSet, raise_error
 from sdcn_core.data.labels import LabelsFolder
 from sdcn_core.data.scenes import SCENE_CLASSES, scenes_folder, write_scenes
 from sdcn_core.data.voc import VocFolder
@@ -38,12 +38,23 @@ class DataFolder(Protocol):
         """
         ...
 
-    def annotated_set(self, split: str, *, with_masks: bool = True) -> AnnotatedSet:
+    def annotated_set(
+        self, split: str, *, with_masks: bool = True, unusable: Callable[[DatasetError], None] = raise_error
+    ) -> AnnotatedSet:
         """A split for evaluation; without masks where nobody will ask for them.
+
+        Args:
+            split: its name.
+            with_masks: see above.
+            unusable: told why an image cannot be used; if it returns, the set is without that image.
 
         Raises:
             DatasetError: a file is missing or broken; the message names it.
         """
+        ...
+
+    def splits(self) -> Sequence[str]:
+        """Names of the splits that are there."""
         ...
 
 

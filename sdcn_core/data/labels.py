@@ -5,8 +5,8 @@ splits, and are read for evaluation alone.
 import csv
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 
@@ -14,11 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from sdcn_core.config.data import LabelsSource, RelativePath
 from sdcn_core.data.class_lists import class_name, given_classes, read_text, some, valid_names
-from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet, refuse_absent_classes
+from sdcn_core.data.image_set import AnnotatedSet, ImageRecord, ImageSet, raise_error, refuse_absent_classes
 from sdcn_core.data.images import IMAGE_SUFFIXES, image_size, read_image_bytes
 from sdcn_core.data.voc_annotations import as_annotation, read_located_objects
 from sdcn_core.errors import DatasetError
-from sdcn_core.structures.annotation import Annotation
 
 COLUMNS = ("image", "label")
 SEPARATOR = ";"
@@ -75,21 +74,58 @@ class LabelsFolder:
         refuse_absent_classes(image_set, {name for image in labelled for name in image.names}, source=f"{self.path}")
         return image_set
 
-    def annotated_set(self, split: str, *, with_masks: bool = True) -> AnnotatedSet:
+    def annotated_set(
+        self, split: str, *, with_masks: bool = True, unusable: Callable[[DatasetError], None] = raise_error
+    ) -> AnnotatedSet:
         """A split for evaluation, with boxes if there is an annotation of each of its images.
+
+        Args:
+            split: its name.
+            with_masks: without effect, as there are none.
+            unusable: told why an image cannot be used; if it returns, the set is without that image.
 
         Raises:
             DatasetError: a file is missing or broken, some images have an annotation and others none, or a box cannot
                 be; the message names it.
         """
-        image_set = self._image_set(split, _read_split(self.path, self.source, split))
-        return AnnotatedSet(image_set, self._annotations(image_set))
+        image_set = self._image_set(split, _read_split(self.path, self.source, split), unusable=unusable)
+        paths = self._annotation_paths(image_set)
+        if paths is None:
+            return AnnotatedSet(image_set, None)
+        records, annotations = [], []
+        for path, record in paths.items():
+            try:
+                objects = read_located_objects(path, height=record.height, width=record.width, named=class_name)
+            except DatasetError as error:
+                unusable(error)
+                continue
+            records.append(record)
+            annotations.append(as_annotation(record.image_id, objects, self.classes))
+        return AnnotatedSet(replace(image_set, records=tuple(records)), tuple(annotations))
 
-    def _image_set(self, split: str, labelled: Sequence[_Labelled]) -> ImageSet:
+    def splits(self) -> list[str]:
+        """Folders, or tables."""
+        if self.source.form == "csv":
+            return sorted(table.stem for table in self.path.glob("*.csv"))
+        boxes = self.path / self.source.annotations if self.source.annotations else None
+        folders = (path for path in self.path.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(path.name for path in folders if boxes is None or path not in (boxes, *boxes.parents))
+
+    def _image_set(
+        self,
+        split: str,
+        labelled: Sequence[_Labelled],
+        *,
+        unusable: Callable[[DatasetError], None] = raise_error,
+    ) -> ImageSet:
         records = []
         for image in labelled:
             path = self.path / image.image_id
-            records.append(ImageRecord(image.image_id, path, *image_size(path), self._labels(image)))
+            labels = self._labels(image)
+            try:
+                records.append(ImageRecord(image.image_id, path, *image_size(path), labels))
+            except DatasetError as error:
+                unusable(error)
         return ImageSet(split, self.classes, tuple(records))
 
     def _labels(self, image: _Labelled) -> tuple[int, ...]:
@@ -101,7 +137,8 @@ class LabelsFolder:
                 )
         return tuple(index for index, name in enumerate(self.classes) if name in image.names)
 
-    def _annotations(self, image_set: ImageSet) -> tuple[Annotation, ...] | None:
+    def _annotation_paths(self, image_set: ImageSet) -> dict[Path, ImageRecord] | None:
+        """The annotation of each image, in order; None: nobody drew boxes in this split."""
         if self.source.annotations is None:
             return None
         folder = self.path / self.source.annotations
@@ -123,14 +160,7 @@ class LabelsFolder:
                 f"annotation {missing[0]} does not exist, but other images of split {image_set.name!r} have one"
                 f" ({len(missing)} of {len(paths)} are missing): boxes must be known of all images of a split or none"
             )
-        return tuple(
-            as_annotation(
-                record.image_id,
-                read_located_objects(path, height=record.height, width=record.width, named=class_name),
-                self.classes,
-            )
-            for path, record in paths.items()
-        )
+        return paths
 
 
 def _read_split(path: Path, source: LabelsSource, split: str) -> tuple[_Labelled, ...]:

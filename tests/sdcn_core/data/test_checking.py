@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdcn_core.config.data import ScenesSource, VocSource
+from sdcn_core.config.data import CocoSource, DataSource, LabelsSource, ScenesSource, VocSource
 from sdcn_core.data import checking
 from sdcn_core.data.checking import SourceReport, check_source
 from sdcn_core.data.counts import ClassCounts, Extent
@@ -12,7 +12,9 @@ from sdcn_core.data.datasets import DataRoots, prepare_source
 from sdcn_core.data.images import read_image
 from sdcn_core.data.read_images import ReadImages
 from sdcn_core.errors import DatasetError
-from tests.sdcn_core.data.voc_folders import an_object, write_image, write_voc
+from tests.sdcn_core.data.test_coco import write_coco
+from tests.sdcn_core.data.test_labels import write_images, write_tables
+from tests.sdcn_core.data.voc_folders import an_annotation, an_object, write_image, write_voc
 
 CAT, DOG = an_object("cat"), an_object("dog")
 HARD_DOG = an_object("dog", difficult="<difficult>1</difficult>")
@@ -28,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 def check(
     folder: Path,
-    source: VocSource | ScenesSource = SOURCE,
+    source: DataSource = SOURCE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SourceReport:
     roots = DataRoots(folder.parent, folder.parent / "cache")
@@ -201,6 +203,69 @@ def test_generated_scenes_are_counted_in_all_their_splits(tmp_path: Path) -> Non
     assert {split.name: split.images for split in report.splits} == {"train": 6, "test": 6, "trainval": 12, "val": 6}
     assert report.splits[0].masks == 6
     assert report.splits[0].width_px == Extent(48, 48.0, 48)
+
+
+def test_images_with_labels_alone_have_no_counts_of_objects(tmp_path: Path) -> None:
+    write_images(tmp_path, "train/cat/a.png", "train/dog/b.png", "test/dog/c.png", "extra/dog/d.png", "extra/dog/e.png")
+    (tmp_path / "pets/extra/dog/e.png").write_bytes(b"no image")
+    report = check(tmp_path / "pets", LabelsSource(path="pets"))
+    train, _, extra = report.splits
+    assert (train.name, train.images, train.objects, train.difficult, train.objects_per_image) == (
+        "train",
+        2,
+        *[None] * 3,
+    )
+    assert train.classes == {name: ClassCounts(1, None, None, None) for name in ("cat", "dog")}
+    assert (report.problems, extra.name, extra.images) == ((), "extra", 1)
+    assert report.notes[0] == "split 'test' has no boxes, so AP cannot be counted on it"
+    assert "e.png is neither JPEG nor PNG" in report.notes[1]
+
+
+def test_boxes_of_labelled_images_are_counted_where_they_are_known_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    write_images(tmp_path, "train/cat/a.png", "test/cat/b.png", "test/cat/c.png")
+    (tmp_path / "pets/boxes").mkdir()
+    for name, xml in {"b": an_annotation(CAT, CAT), "c": "<annotation>"}.items():
+        (tmp_path / f"pets/boxes/{name}.xml").write_text(xml)
+    report = check(tmp_path / "pets", LabelsSource(path="pets", annotations="boxes"))
+    train, test = report.splits  # the folder of boxes is no split
+    assert (train.objects, test.images, test.objects) == (None, 1, 2)
+    (problem,) = report.problems
+    assert "c.xml" in problem
+
+
+def test_splits_of_tables_are_the_tables(tmp_path: Path) -> None:
+    write_tables(
+        tmp_path, train="image,label\nphotos/0.png,cat\n", test="image,label\nphotos/1.png,cat\n", more="image"
+    )
+    report = check(tmp_path / "pets", LabelsSource(path="pets", form="csv"))
+    assert [split.name for split in report.splits] == ["train", "test"]
+    assert any("more.csv" in note for note in report.notes)
+
+
+def test_a_folder_of_coco_is_counted_and_a_broken_image_named(tmp_path: Path) -> None:
+    write_coco(tmp_path)
+    cut(tmp_path / "coco/val/000000000009.png")
+    (tmp_path / "coco/train/000000000004.png").write_bytes(b"")
+    (tmp_path / "coco/annotations/instances_more.json").write_text("{}")
+    report = check(tmp_path / "coco", CocoSource(path="coco", train_split="train", test_split="val"))
+    train, val = report.splits
+    assert (train.images, train.objects, train.difficult) == (2, 3, 1)
+    assert (val.images, val.objects) == (2, 2)
+    assert report.unusable == 2
+    assert {problem.split(" is ")[0].rpartition("/")[2] for problem in report.problems} == {
+        "000000000009.png",
+        "000000000004.png",
+    }
+    assert "instances_more.json" in report.notes[0]
+
+
+def test_one_file_for_all_splits_of_coco_has_the_splits_that_are_named(tmp_path: Path) -> None:
+    write_coco(tmp_path)
+    source = CocoSource(
+        path="coco", train_split="train", test_split="val", annotations="annotations/instances_train.json"
+    )
+    report = check(tmp_path / "coco", source)
+    assert [split.name for split in report.splits] == ["train", "val"]
 
 
 def test_a_data_set_that_is_not_there_is_no_report(tmp_path: Path) -> None:
