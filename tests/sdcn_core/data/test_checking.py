@@ -125,6 +125,16 @@ def test_a_test_split_without_an_object_that_counts_is_a_problem(folder: Path) -
     assert "split 'test' has no object that counts" in check(folder).problems[0]
 
 
+def test_a_test_split_without_annotation_files_is_read_and_noted(folder: Path) -> None:
+    for name in ("t1", "t2"):
+        (folder / "Annotations" / f"{name}.xml").unlink()
+    report = check(folder)
+    assert (report.problems, report.splits[1].images, report.splits[1].objects) == ((), 2, None)
+    assert report.notes == ("split 'test' has no boxes, so AP cannot be counted on it",)
+    (folder / "JPEGImages" / "t1.jpg").unlink()
+    assert "t1.jpg" in check(folder).problems[0]
+
+
 def test_images_that_are_learnt_and_judged_are_noted(folder: Path) -> None:
     (folder / "ImageSets" / "Main" / "test.txt").write_text("t1\na\n")
     report = check(folder)
