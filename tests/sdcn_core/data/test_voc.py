@@ -91,7 +91,14 @@ def test_no_box_reaches_training_for_altered_or_absent_ones_change_nothing(tmp_p
 def test_what_training_sees_has_no_field_for_a_box_that_somebody_drew() -> None:
     assert [field.name for field in fields(ImageRecord)] == ["image_id", "path", "height", "width", "labels"]
     assert [field.name for field in fields(ImageSet)] == ["name", "classes", "records"]
-    assert [field.name for field in fields(Batch)] == ["image_ids", "images", "proposals", "image_labels"]
+    by_a_detector = ["pseudo_boxes", "pseudo_classes"]
+    assert [field.name for field in fields(Batch)] == [
+        "image_ids",
+        "images",
+        "proposals",
+        "image_labels",
+        *by_a_detector,
+    ]
 
 
 @pytest.mark.parametrize("missing", ["JPEGImages", "Annotations", "ImageSets/Main"])

@@ -1,3 +1,4 @@
+import json
 import re
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -5,6 +6,7 @@ from itertools import pairwise
 import pytest
 from pydantic import JsonValue
 
+from sdcn_core.config.methods import METHODS
 from sdcn_core.config.presets import preset
 from service.jobs.ablation_spec import AblationSpec
 from service.jobs.inference_specs import EvaluateSpec, PredictSpec
@@ -26,7 +28,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
         (TrainSpec(preset="tiny"), {"train.export": "true", "objective.tau_0": "0.5", "resources.num_workers": "1"}),
         (
             AblationSpec(preset="tiny", study="table-2"),
-            {"ablation.base_variant": "oicr", "ablation.variants.sdcn": "{}"},
+            {"ablation.base_variant": "oicr", "ablation.variants.sdcn": json.dumps(METHODS["sdcn"]())},
         ),
         (
             SweepSpec(preset="tiny", study="figure-5"),
