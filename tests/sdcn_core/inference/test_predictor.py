@@ -209,3 +209,14 @@ def test_scores_that_are_no_numbers_are_never_given_out(model_file: Path, photog
     saved.sdcn.detection.features.fc7.bias.fill_(float("inf"))
     with pytest.raises(WeightsError, match="scores are not finite"):
         found(predictor, photograph)
+
+
+def test_a_model_judged_by_pcl_s_protocol_keeps_so_many_boxes_of_an_image_over_all_classes(
+    photograph: Image, tmp_path: Path
+) -> None:
+    by_image = {"evaluation.protocol": "pcl", "evaluation.pcl.boxes_per_image": 3, "evaluation.pcl.score_threshold": 0}
+    experiment = experiment_of().with_overrides({"evaluation.test_scales_px": [64], **by_image})
+    every = found(Predictor.load(write_model(tmp_path / "oicr.pt", experiment_of())), photograph)
+    three = found(Predictor.load(write_model(tmp_path / "pcl.pt", experiment)), photograph)
+    assert len(every) > len(three) == 3
+    assert [box.score for box in three] == sorted((box.score for box in three), reverse=True)
