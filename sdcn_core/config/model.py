@@ -35,6 +35,8 @@ class Vgg16Backbone(FrozenConfig):
     """everything up to and with this block keeps its weights"""
     stride: Literal[8, 16] = 8
     """pixels a cell of x; 16 keeps pool4 and dilates nothing, as VGG16 was published and Fast R-CNN uses it"""
+    recompute_blocks: bool = False
+    """a block's inner maps are computed again in the backward instead of kept: less memory, one more forward"""
 
 
 class SmallVggBackbone(FrozenConfig):
@@ -77,6 +79,11 @@ class ResNet101Classifier(FrozenConfig):
     kind: Literal["resnet101"] = "resnet101"
     weights: WeightsFile | None = None
     convention: Convention = "torchvision"
+    recompute_blocks: bool = False
+    """before the masks, maps between every third block are computed again in the backward instead of kept"""
+    mask_chunk: int | None = Field(default=None, ge=1)
+    """in training, at most so many masked maps pass layer4 together, and pass it again in the backward; null: all at
+    once, kept"""
 
 
 class SmallResNetClassifier(FrozenConfig):
@@ -115,6 +122,9 @@ class DetectionConfig(FrozenConfig):
     hidden: Width = 4096
     """width of the two fully connected layers"""
     dropout: float = Field(default=0.5, ge=0, lt=1)
+    proposal_chunk: int | None = Field(default=None, ge=1)
+    """in training, at most so many proposals are pooled and pass the hidden layers together, and once more in the
+    backward: less memory, one more forward; null: all at once, kept"""
     refinements: int = Field(default=3, ge=0, le=8)
     """K online instance classifiers; 0 is WSDDN, which detects with its MIDN scores"""
     box_regression: bool = False

@@ -13,7 +13,7 @@ class Detector(nn.Module):
     """f^E and f^D of one image, without f^S; equals `SDCN.detect` bit for bit. It shares the network's weights.
 
     Args:
-        sdcn: in evaluation mode, or dropout blurs the scores.
+        sdcn: in evaluation mode; dropout is left out.
     """
 
     def __init__(self, sdcn: SDCN) -> None:
@@ -35,8 +35,8 @@ class Detector(nn.Module):
         x = self.backbone(image)[-1]
         layers = self.detection.features
         pooled = roi_max_pool(x, proposals, layers.stride, layers.grid)  # (N, D, g, g)
-        hidden = layers.dropout(F.relu(layers.fc6(pooled.flatten(1))))
-        hidden = layers.dropout(F.relu(layers.fc7(hidden)))
+        hidden = F.relu(layers.fc6(pooled.flatten(1)))  # dropout is for training
+        hidden = F.relu(layers.fc7(hidden))
         if not self.detection.refinement.heads:
             return self._midn_scores(hidden)
         refinements = [logits.softmax(dim=1) for logits in self.detection.refinement(hidden)]  # K times (N, C + 1)

@@ -6,6 +6,7 @@ B images, M masks over them, C classes.
 from pathlib import Path
 from typing import assert_never
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from sdcn_core.config.model import (
 from sdcn_core.models.batch_norm import freeze_norms
 from sdcn_core.models.channels_last import channels_last_weights
 from sdcn_core.models.mobilenet import mobilenet_classifier
+from sdcn_core.models.recomputation import recomputed
 from sdcn_core.models.resnet import resnet101_classifier, small_classifier
 from sdcn_core.models.squeezenet import squeezenet_classifier
 
@@ -31,12 +33,15 @@ class AdversarialClassifier(nn.Module):
     Args:
         trunk: images (B, 3, H, W) RGB in [0, 255] -> maps (B, D, h', w').
         tail: masked maps (M, D, h', w') -> logits (M, C).
+        mask_chunk: in training at most so many masked maps are in the tail together, and there again in the backward;
+            None: all at once, kept.
     """
 
-    def __init__(self, trunk: nn.Module, tail: nn.Module) -> None:
+    def __init__(self, trunk: nn.Module, tail: nn.Module, *, mask_chunk: int | None = None) -> None:
         super().__init__()
         self.trunk = trunk
         self.tail = tail
+        self.mask_chunk = mask_chunk
         channels_last_weights(self)
 
     def forward(self, images: Tensor, masks: Tensor | None = None, owners: Tensor | None = None) -> Tensor:
@@ -55,7 +60,13 @@ class AdversarialClassifier(nn.Module):
         resized = masks[:, None]  # (M, 1, h, w)
         if resized.shape[2:] != features.shape[2:]:
             resized = F.interpolate(resized, size=features.shape[2:], mode="bilinear", align_corners=False)
-        return self.tail(features.index_select(0, owners) * resized)  # (M, D, h', w') -> (M, C)
+        if self.mask_chunk is None or not self.training:
+            return self._masked(features, resized, owners)
+        chunks = zip(resized.split(self.mask_chunk), owners.split(self.mask_chunk), strict=True)
+        return torch.cat([recomputed(self._masked, features, *chunk) for chunk in chunks])
+
+    def _masked(self, features: Tensor, masks: Tensor, owners: Tensor) -> Tensor:
+        return self.tail(features.index_select(0, owners) * masks)  # (M, D, h', w') -> (M, C)
 
     def freeze_norm(self) -> None:
         """Batch norms use their running statistics from now on, for good, and learn nothing."""
@@ -70,7 +81,14 @@ def build_classifier(config: ClassifierConfig, num_classes: int, *, weights_root
     """
     match config:
         case ResNet101Classifier():
-            trunk, tail = resnet101_classifier(num_classes, config.weights, weights_root, convention=config.convention)
+            trunk, tail = resnet101_classifier(
+                num_classes,
+                config.weights,
+                weights_root,
+                convention=config.convention,
+                recompute_blocks=config.recompute_blocks,
+            )
+            return AdversarialClassifier(trunk, tail, mask_chunk=config.mask_chunk)
         case SmallResNetClassifier():
             trunk, tail = small_classifier(num_classes, config.widths)
         case SqueezeNetClassifier():

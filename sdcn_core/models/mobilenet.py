@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from sdcn_core.config.model import MobileNetBackbone, WeightsFile
 from sdcn_core.models.backbone import Backbone
+from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_he, init_head
 from sdcn_core.models.pixel_norm import tensorflow_pixels
 from sdcn_core.models.pretrained import load_tensors, npz_key, read_weights
@@ -158,7 +159,7 @@ class MobileNetTail(nn.Module):
         self.classify = init_head(nn.Linear(HEAD, num_classes))
 
     def forward(self, masked: Tensor) -> Tensor:
-        return self.classify(self.late(masked)[-1].mean(dim=(2, 3)))
+        return in_float32(self.classify, self.late(masked)[-1].mean(dim=(2, 3)))
 
 
 def mobilenet_classifier(

@@ -1,6 +1,7 @@
 """Residual classifiers, cut where the mask enters: ResNet-101 after layer3 (section 4.1), a narrow one for a CPU."""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -12,12 +13,15 @@ from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_he, init_head
 from sdcn_core.models.pixel_norm import pixels_of, plain_pixels
 from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, read_weights, recognized_keys
+from sdcn_core.models.recomputation import recomputed
 
 LAYERS = ((64, 3), (128, 4), (256, 23), (512, 3))
 """ResNet-101's layer1 ... layer4: width of the 3x3 convolutions, number of blocks"""
 EXPANSION = 4
 QUIET_GAMMA = 0.2
 """scale of a random residual branch: under frozen norms, 33 branches at 1 would double the variance 33 times"""
+SEGMENT_BLOCKS = 3
+"""blocks whose inner maps are computed again together; of maps between segments one is kept"""
 
 
 class Bottleneck(nn.Module):
@@ -60,10 +64,15 @@ class ResNet101Trunk(nn.Module):
     """Images (B, 3, H, W) -> layer3's output, (B, 1024, h, w) at stride 16.
 
     In Caffe's network the first pool pads nothing and counts the cut-off window at the end.
+
+    Args:
+        convention: whose network.
+        recompute_blocks: whether inner maps are computed again in the backward instead of kept.
     """
 
-    def __init__(self, convention: Convention) -> None:
+    def __init__(self, convention: Convention, *, recompute_blocks: bool) -> None:
         super().__init__()
+        self.recompute_blocks = recompute_blocks
         self.is_caffes = convention != "torchvision"
         self.pixels = pixels_of(convention)
         self.stem = ConvNorm(3, 64, 7, stride=2)
@@ -72,9 +81,19 @@ class ResNet101Trunk(nn.Module):
         self.layer3 = _layer(512, *LAYERS[2], stride=2, is_caffes=self.is_caffes)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = F.relu(self.stem(self.pixels(images)), inplace=True)
-        x = F.max_pool2d(x, 3, stride=2, padding=0 if self.is_caffes else 1, ceil_mode=self.is_caffes)
-        return self.layer3(self.layer2(self.layer1(x)))
+        x = self.pixels(images)
+        parts: list[Callable[[Tensor], Tensor]] = [self._entry, *self._segments()]
+        for part in parts:
+            x = recomputed(part, x) if self.recompute_blocks else part(x)
+        return x
+
+    def _entry(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x), inplace=True)
+        return F.max_pool2d(x, 3, stride=2, padding=0 if self.is_caffes else 1, ceil_mode=self.is_caffes)
+
+    def _segments(self) -> Iterator[nn.Module]:
+        for layer in (self.layer1, self.layer2, self.layer3):
+            yield from (layer[i : i + SEGMENT_BLOCKS] for i in range(0, len(layer), SEGMENT_BLOCKS))
 
 
 class ResNet101Tail(nn.Module):
@@ -90,7 +109,12 @@ class ResNet101Tail(nn.Module):
 
 
 def resnet101_classifier(
-    num_classes: int, weights: WeightsFile | None, weights_root: Path | None, *, convention: Convention
+    num_classes: int,
+    weights: WeightsFile | None,
+    weights_root: Path | None,
+    *,
+    convention: Convention,
+    recompute_blocks: bool = False,
 ) -> tuple[nn.Module, nn.Module]:
     """Trunk and tail with the weights of a file with torchvision's names, if any.
 
@@ -99,7 +123,8 @@ def resnet101_classifier(
     Raises:
         WeightsError: the weights cannot be had.
     """
-    trunk, tail = ResNet101Trunk(convention), ResNet101Tail(num_classes, convention)
+    trunk = ResNet101Trunk(convention, recompute_blocks=recompute_blocks)
+    tail = ResNet101Tail(num_classes, convention)
     layers = nn.ModuleDict({**dict(trunk.named_children()), "layer4": tail.layer4})
     if weights is None:
         init_he(layers)

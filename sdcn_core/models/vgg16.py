@@ -1,6 +1,7 @@
 """VGG16-D8 (appendix A; OICR's network): no pool4, conv5 dilated by 2, so that x keeps stride 8."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from sdcn_core.models.backbone import Backbone
 from sdcn_core.models.initialization import init_he
 from sdcn_core.models.pixel_norm import pixels_of
 from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, read_weights, recognized_keys
+from sdcn_core.models.recomputation import recomputed
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ class Vgg16(Backbone):
         super().__init__()
         self.strides = (2, 4, 8, config.stride)
         self.pooled_blocks = POOLED_BLOCKS + (config.stride == 16)
+        self.recompute_blocks = config.recompute_blocks
         self.pixels = pixels_of(config.convention)
         width = 3
         for block, widths in enumerate(BLOCKS, start=1):
@@ -70,13 +73,18 @@ class Vgg16(Backbone):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         x = self.pixels(images)
         maps = []
-        for block, widths in enumerate(BLOCKS, start=1):
-            for layer in range(1, len(widths) + 1):
-                x = F.relu(self.get_submodule(f"conv{block}_{layer}")(x), inplace=True)
+        for block in range(1, len(BLOCKS) + 1):
+            convolve = partial(self._convolve, block)
+            x = recomputed(convolve, x) if self.recompute_blocks else convolve(x)
             maps.append(x)
             if block <= self.pooled_blocks:
                 x = F.max_pool2d(x, 2, ceil_mode=True)  # Caffe rounds up; so do the strides promised above
         return tuple(maps[1:])
+
+    def _convolve(self, block: int, x: Tensor) -> Tensor:
+        for layer in range(1, len(BLOCKS[block - 1]) + 1):
+            x = F.relu(self.get_submodule(f"conv{block}_{layer}")(x), inplace=True)
+        return x
 
 
 def load_hidden_layers(fc6: nn.Linear, fc7: nn.Linear, weights: WeightsFile, weights_root: Path | None) -> None:

@@ -107,6 +107,8 @@ NOT_VARIED = {
     "model.classifier[resnet101].convention": "likewise",
     "evaluation.comp4": "a name in a file that is written after the training",
     "second_stage": "it makes another training, which shares nothing but its label stage (test_second_stage.py)",
+    "model.classifier[resnet101].recompute_blocks": "likewise",
+    "model.classifier[resnet101].mask_chunk": "likewise",
 }
 
 
