@@ -44,6 +44,9 @@ class ScheduleConfig(FrozenConfig):
     learning_rate: Rate = 1e-3
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """of SGD"""
+    caffe_momentum: bool = False
+    """where the rate of f^E, f^S and f^D changes, SGD's momentum keeps the old rate for the steps under way, as Caffe's
+    does; false: the new rate applies to all of it, as torch's does. They agree where the rate is constant"""
     weight_decay: float = Field(default=5e-4, ge=0, le=1)
     """on weights; biases and norms have none"""
     bias_factor: Rate = 2.0

@@ -80,6 +80,25 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
         group["lr"] = rate * group["factor"]
 
 
+def keep_velocity(optimizer: Optimizer, *, before: float, after: float) -> None:
+    """Let momentum go on as it would in Caffe where a rate changes.
+
+    Caffe's SGD remembers steps, v = mu v + rate g; torch's remembers gradients, v = mu v + g, and takes the step
+    rate v. So torch's memory is multiplied by before / after, once, between the two. Adam has no such memory.
+
+    Args:
+        optimizer: of which all rates change alike.
+        before: rate of the last step.
+        after: rate of the step to come, > 0.
+    """
+    if before == after:
+        return
+    for state in optimizer.state.values():
+        velocity = state.get("momentum_buffer")
+        if velocity is not None:
+            velocity.mul_(before / after)
+
+
 def label_rate(config: LabelTrainingConfig, step: int) -> float:
     """Rate of the step (0-based) in a stage that learns image labels."""
     match config.decay:

@@ -37,6 +37,7 @@ from sdcn_core.training.optimizers import (
     build_optimizer,
     clip_gradients,
     detector_groups,
+    keep_velocity,
     label_rate,
     plain_groups,
     sdcn_rate,
@@ -271,6 +272,8 @@ class _Run:
         for step, batches in self._steps(plan):
             rate = sdcn_rate(schedule, plan.stage, step)
             set_rate(optimizers["network"], rate)
+            if schedule.caffe_momentum and step > 0:
+                keep_velocity(optimizers["network"], before=sdcn_rate(schedule, plan.stage, step - 1), after=rate)
             for optimizer in optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
             every = schedule.gradient_norms_every_steps
@@ -308,6 +311,9 @@ class _Run:
         for step, batches in self._steps(plan):
             rate = second_stage_rate(schedule, config, step)
             set_rate(optimizers["network"], rate)
+            if schedule.caffe_momentum and step > 0:
+                before = second_stage_rate(schedule, config, step - 1)
+                keep_velocity(optimizers["network"], before=before, after=rate)
             optimizers["network"].zero_grad(set_to_none=True)
             with float32_products(tf32=schedule.precision == "tf32"):
                 losses = box_step(
