@@ -24,6 +24,7 @@ from sdcn_core.objective import SDCNObjective
 from sdcn_core.structures.sample import Batch
 from sdcn_core.training.networks import Networks
 from sdcn_core.training.optimizers import build_optimizer, clip_gradients, detector_groups, plain_groups, set_rate
+from sdcn_core.training.precision import float32_products
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.steps import (
     Players,
@@ -45,8 +46,9 @@ OICR = {
 class Contender:
     """Networks, optimizers and objective of one method, ready to step."""
 
-    def __init__(self, experiment: ExperimentConfig) -> None:
-        self.networks = Networks.build(experiment, NUM_CLASSES, None)
+    def __init__(self, experiment: ExperimentConfig, *, num_classes: int = NUM_CLASSES, device: str = "cpu") -> None:
+        self.networks = Networks.build(experiment, num_classes, None)
+        self.networks.to(torch.device(device))
         self.networks.freeze_norms()
         self.networks.train(True)
         self.objective = SDCNObjective(experiment.objective, collaborate=True)
@@ -64,14 +66,15 @@ class Contender:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         stride = self.networks.sdcn.backbone.stride
-        alternation_step(
-            self.players,
-            (batch,),
-            self.objective,
-            stride=stride,
-            key=StepKey(0, Stage.LOOP, 0),
-            precision=self.schedule.precision,
-        )
+        with float32_products(tf32=self.schedule.precision == "tf32"):
+            alternation_step(
+                self.players,
+                (batch,),
+                self.objective,
+                stride=stride,
+                key=StepKey(0, Stage.LOOP, 0),
+                precision=self.schedule.precision,
+            )
         clip_gradients(self.networks.sdcn, self.schedule.clip_norm)
         for optimizer in self.optimizers:
             optimizer.step()
