@@ -9,7 +9,7 @@ class JobProgress(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
     stage: str = Field(max_length=64)
-    """data, backbone, classifier, apart, loop or evaluate"""
+    """data, backbone, classifier, apart, loop or evaluate; of other kinds study, predict or check"""
     step: int = Field(ge=0)
     """within the stage"""
     stage_steps: int = Field(ge=0)
