@@ -19,14 +19,15 @@ __all__ = ["SCENE_CLASSES", "Scene", "SceneObject", "draw_scene"]
 
 OBJECT_COUNTS = (0.55, 0.30, 0.15)
 """probability of 1, 2, 3 objects"""
-OBJECT_SIDE = (0.28, 0.55)
-"""longer side of a body, of the image's side"""
+OBJECT_SIDE = (0.40, 0.70)
+"""longer side of a body, of the image's side: five to eight cells of stride 8 at 96 px. On three cells a part and the
+whole around it look alike, and a detector boxes either"""
 SAME_CLASS = 0.45
 """probability that a further object is of the first one's class"""
 ANY_BODY_HUE = 0.15
 """probability that a body takes any hue instead of one of its class's two"""
-PART_DIAMETER = {SceneLayout.PARTS: (0.32, 0.42), SceneLayout.HALO: (0.52, 0.64)}
-"""of the body's shorter side"""
+PART_DIAMETER = {SceneLayout.PARTS: (0.48, 0.60), SceneLayout.HALO: (0.52, 0.64)}
+"""of the geometric mean of the body's sides: large enough that Selective Search proposes it on elongated bodies too"""
 CONTEXT = {SceneLayout.PARTS: 0.60, SceneLayout.HALO: 0.77}
 """probability that an object has its class's context beside it (parts) or all around it (halo)"""
 CONTEXT_SIDE = {SceneLayout.PARTS: (0.45, 0.75), SceneLayout.HALO: (1.6, 2.0)}
@@ -247,9 +248,8 @@ def _paint_body(rng: np.random.Generator, canvas: FloatImage, body: _Body, layou
     colour = _hsv(hue, rng.uniform(0.4, 0.65), rng.uniform(0.5, 0.8))
     _paint(canvas, body.cover, colour, rng.uniform(0.16, 0.3) * _texture(rng, look.texture, pose, canvas))
 
-    shorter = min(pose.half_width, pose.half_height)
-    radius = rng.uniform(*PART_DIAMETER[layout]) * shorter
-    reach = 0.75 * max(shorter - radius, 0)  # the disc stays on the body, whatever the outline
+    radius = rng.uniform(*PART_DIAMETER[layout]) * math.sqrt(pose.half_width * pose.half_height)
+    reach = 0.75 * max(min(pose.half_width, pose.half_height) - radius, 0)  # the disc stays on the body, whatever the outline
     away, direction = reach * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
     x, y = pose.x + away * math.cos(direction), pose.y + away * math.sin(direction)
     _paint_disc(rng, canvas, x, y, radius, look.part, body.cover)

@@ -21,7 +21,7 @@ from sdcn_core.errors import DatasetError
 
 __all__ = ["SCENE_CLASSES", "scenes_folder", "write_scenes"]
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """raised with every change of what is drawn, so that no cache holds yesterday's scenes"""
 
 
