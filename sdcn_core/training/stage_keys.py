@@ -16,7 +16,7 @@ from sdcn_core.training.networks import Part
 from sdcn_core.training.plan import StagePlan, plan_stages
 from sdcn_core.training.progress import Stage
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 """raised with every change of what a stage computes, so that no store hands out what older code trained"""
 KEY_DIGITS = 24
 

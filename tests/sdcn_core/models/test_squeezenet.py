@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sdcn_core.config.model import SqueezeNetBackbone, WeightsFile
 from sdcn_core.models.backbone import build_backbone
-from sdcn_core.models.squeezenet import EarlyFires, LateFires, load_fires
+from sdcn_core.models.squeezenet import X_SCALE, EarlyFires, LateFires, load_fires
 
 FILE = WeightsFile(
     path="squeezenet_v1.1_notop.npz", sha256="8133c8cfd18ddcc818d500493e1dd3e2f6f10dc601452d68a27d19b7adffed91"
@@ -31,7 +31,7 @@ def test_the_dilated_backbone_sees_what_the_undilated_network_sees(shared_weight
     early, late = EarlyFires(padding=1), LateFires(stride=2, padding=1)
     load_fires((early, late), FILE, shared_weights)
     with torch.no_grad():
-        dilated, undilated = backbone(pattern)[-1], late(early(pattern)[-1])
+        dilated, undilated = backbone(pattern)[-1] / X_SCALE, late(early(pattern)[-1])
     assert dilated.shape == (1, 512, 28, 28)
     # Every second cell is a cell of the network at stride 16, away from the edges.
     torch.testing.assert_close(dilated[:, :, 8:20:2, 8:20:2], undilated[:, :, 4:10, 4:10], rtol=1e-4, atol=1e-3)
