@@ -125,8 +125,7 @@ def final_table(found: AblationResults) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     base = {run.seed: run for run in found.runs if run.variant == found.base_variant}
-    for row in found.rows:
-        lines.append(f"| {row.title} | {' | '.join(_cells(row, found, base))} |")
+    lines += [f"| {row.title} | {' | '.join(_cells(row, found, base))} |" for row in found.rows]
     return "\n".join(lines)
 
 

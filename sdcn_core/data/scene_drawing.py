@@ -249,7 +249,9 @@ def _paint_body(rng: np.random.Generator, canvas: FloatImage, body: _Body, layou
     _paint(canvas, body.cover, colour, rng.uniform(0.16, 0.3) * _texture(rng, look.texture, pose, canvas))
 
     radius = rng.uniform(*PART_DIAMETER[layout]) * math.sqrt(pose.half_width * pose.half_height)
-    reach = 0.75 * max(min(pose.half_width, pose.half_height) - radius, 0)  # the disc stays on the body, whatever the outline
+    reach = 0.75 * max(
+        min(pose.half_width, pose.half_height) - radius, 0
+    )  # the disc stays on the body, whatever the outline
     away, direction = reach * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
     x, y = pose.x + away * math.cos(direction), pose.y + away * math.sin(direction)
     _paint_disc(rng, canvas, x, y, radius, look.part, body.cover)

@@ -7,6 +7,7 @@ from sdcn_core.evaluation.class_means import mean_over_classes
 from sdcn_core.evaluation.coco import CocoFigures
 from sdcn_core.evaluation.error_modes import mean_shares
 from sdcn_core.evaluation.pixel_metrics import PixelScores
+from sdcn_core.evaluation.trivial_boxes import TrivialBoxScores
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class EvaluationReport:
     """test images that have a mask and were judged by it; the others say nothing of pixels"""
     coco: CocoFigures | None = None
     """on the test split; None: nobody asked"""
+    trivial: tuple[TrivialBoxScores, ...] = ()
+    """what boxes that look at nothing reach with the network's class scores; empty: nobody asked"""
 
     def __post_init__(self) -> None:
         for field in ("ap", "corloc", "error_modes", "classification_ap"):

@@ -5,6 +5,7 @@ they differ from its own detections in where the box is and in nothing else. N p
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,18 @@ LARGEST_SHARE = 0.9
 """a proposal that covers as much of the image as this is no better than the image"""
 
 Boxes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TrivialBoxScores:
+    """What one kind of trivial box reaches over two splits."""
+
+    name: str
+    """of TRIVIAL_BOXES"""
+    mean_ap: float | None
+    """in [0, 1]; None where AP cannot be counted"""
+    mean_corloc: float | None
+    """in [0, 1]; None where CorLoc cannot be counted"""
 
 
 def whole_image(height: int, width: int, proposals: Boxes) -> Boxes:

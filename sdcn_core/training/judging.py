@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from sdcn_core.evaluation.pixel_evaluation import PixelFindings, find_pixels
 from sdcn_core.evaluation.predictions import ClassMap, Predictions, save_predictions, shown_images
 from sdcn_core.evaluation.report import EvaluationReport
 from sdcn_core.evaluation.scored_boxes import ScoredBoxes
+from sdcn_core.evaluation.trivial_boxes import TRIVIAL_BOXES, TrivialBoxScores
 from sdcn_core.models.detection_network import DetectionNetwork
 from sdcn_core.structures.annotation import Detections
 from sdcn_core.structures.outputs import ScoredProposals
@@ -126,7 +127,10 @@ class Judge:
             seen += self._find_pixels(network, scored[0], chunk)
             if tick(done):
                 return None
-        return self._judge(scored[0], scored[1] if corloc else None, seconds, seen)
+        verdict = self._judge(scored[0], scored[1] if corloc else None, seconds, seen)
+        if not corloc:
+            return verdict
+        return replace(verdict, report=replace(verdict.report, trivial=self._trivial(scored[0], scored[1])))
 
     def chance(self) -> EvaluationReport:
         """The verdict on random scores; of pixels it says nothing."""
@@ -243,6 +247,31 @@ class Judge:
         )
         return Verdict(judged.report, judged.detections, judged.class_aps, judged.error_modes, pixels.maps)
 
+    def _trivial(self, test_found: Found, train_found: Found) -> tuple[TrivialBoxScores, ...]:
+        """What boxes that look at nothing reach with the scores that the network gives to whole images."""
+        inputs = self._inputs
+        splits = (
+            (inputs.test, inputs.test_proposals, test_found),
+            (inputs.judged_train, inputs.train_proposals, train_found),
+        )
+        config = self._experiment.evaluation.model_copy(update={"coco": False})
+        reached = []
+        for name, make in TRIVIAL_BOXES.items():
+            test, train = (
+                ScoredSplit(
+                    annotated,
+                    {index: image.scores.max(axis=0, keepdims=True) for index, image in found.items()},
+                    {
+                        record.image_id: make(record.height, record.width, proposals[record.image_id])
+                        for record in annotated.image_set.records
+                    },
+                )
+                for annotated, proposals, found in splits
+            )
+            report = judge(test, train, config).report
+            reached.append(TrivialBoxScores(name, report.mean_ap, report.mean_corloc))
+        return tuple(reached)
+
 
 def results_by_class(report: EvaluationReport) -> dict[str, Any]:
     """The report as results show it, plain JSON: measures by class name, shares of modes by mode."""
@@ -273,6 +302,7 @@ def results_by_class(report: EvaluationReport) -> dict[str, Any]:
         "heatmap_precision_micro": heatmap and heatmap.precision_micro,
         "num_masks": report.num_masks,
         "coco": report.coco and report.coco.by_name(),
+        "trivial": {box.name: {"mean_ap": box.mean_ap, "mean_corloc": box.mean_corloc} for box in report.trivial},
     }
 
 

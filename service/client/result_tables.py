@@ -102,7 +102,8 @@ def judgement_table(results: EvaluateResults) -> Table:
     title = f"AP on {results.ap_split}, CorLoc on {results.corloc_split}, in percent"
     if results.checkpoint is not None:
         title += f"; checkpoint of step {results.checkpoint}"
-    table = Table(title=title, title_justify="left")
+    caption = judged.told_of_trivial_boxes() or None
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("class")
     columns = {"AP": judged.ap, "CorLoc": judged.corloc} | ({"IoU": judged.iou} if judged.iou else {})
     for column in columns:

@@ -28,7 +28,8 @@ def results_table(results: TrainResults) -> Table:
     columns = list(results.judgements().items())
     test, train = results.trained.num_test_images, results.trained.num_train_images
     title = f"AP on {test} test images, CorLoc on {train} training images, in percent"
-    table = Table(title=title, title_justify="left")
+    caption = results.trained.told_of_trivial_boxes() or None
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("class")
     for measure in ("AP", "CorLoc"):
         for name, _ in columns:

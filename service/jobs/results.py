@@ -1,4 +1,4 @@
-"""What a training is worth: boxes, pixels and error modes per class, beside an untrained network and random scores."""
+"""What a training is worth: boxes, pixels and error modes per class, beside what has learnt or looks at nothing."""
 
 from typing import Annotated, Literal
 
@@ -39,6 +39,15 @@ class CocoFigures(BaseModel):
         ['AP', 'AP50', 'AP75', 'AP small']
         """
         return {f"{field[:2].upper()}{field[2:].replace('_', ' ')}": value for field, value in dict(self).items()}
+
+
+class TrivialBox(BaseModel):
+    """What one box an image reaches that looks at nothing, ranked by the network's scores of whole images."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mean_ap: Share | None
+    mean_corloc: Share | None
 
 
 class Judgement(BaseModel):
@@ -96,6 +105,22 @@ class Judgement(BaseModel):
     coco: CocoFigures | None = None
     """null: evaluation.coco was not asked for"""
 
+    trivial: dict[str, TrivialBox] = Field(default_factory=dict)
+    """whole_image, centred_box (four fifths of each side) and largest_proposal (under nine tenths of the image) -> what
+    that box reaches with this network's class scores: a detector that is no better has not localized"""
+
+    def told_of_trivial_boxes(self) -> str:
+        """A sentence on what boxes reach that look at nothing; empty where nobody asked."""
+        told = [
+            f"{name.replace('_', ' ')} {_percent(box.mean_ap)} mAP, {_percent(box.mean_corloc)} CorLoc"
+            for name, box in self.trivial.items()
+        ]
+        return f"With the same scores, one box an image: {'; '.join(told)}." if told else ""
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f}"
+
 
 class TrainResults(BaseModel):
     """The outcome of a train job, stored with it and answered by GET /v1/jobs/{id}/results."""
@@ -117,7 +142,13 @@ class TrainResults(BaseModel):
     def shortcomings(self) -> tuple[str, ...]:
         """Sentences on where training did not beat a baseline; empty when it beat all that were judged."""
         told: list[str] = []
-        for name, baseline in (("the untrained network", self.untrained), ("chance", self.chance)):
+        boxes = {f"the {name.replace('_', ' ')}": box for name, box in self.trained.trivial.items()}
+        baselines: dict[str, Judgement | TrivialBox | None] = {
+            "the untrained network": self.untrained,
+            "chance": self.chance,
+            **boxes,
+        }
+        for name, baseline in baselines.items():
             if baseline is None:
                 continue
             for measure, ours, theirs in (

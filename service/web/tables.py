@@ -78,6 +78,7 @@ def judgement_tables(classes: Sequence[str], judged: Mapping[str, Judgement]) ->
     means += [Cell(percent(trained.mean_iou))] if with_iou else []
     images = trained.num_test_images, trained.num_train_images
     note = "AP on {} test images, CorLoc on {} training images, in per cent.".format(*images)
+    note = f"{note} {trained.told_of_trivial_boxes()}".strip()
     by_class = Table("By class", tuple(columns), (*map(row, classes), TableRow("mean", tuple(means), total=True)), note)
     return (by_class, *_coco_tables(judged), *_mode_tables(classes, trained))
 

@@ -163,7 +163,8 @@ def test_proposals_find_nearly_every_object_whole(cache: Path, layout: SceneLayo
     roots = DataRoots(cache, cache)
     store = compute_proposals(found.image_set, SelectiveSearchConfig(), roots=roots, processes=1, progress=silent)
     best = [max(_iou(box, other) for other in store[one.image_id]) for one in found.annotations for box in one.boxes]
-    assert np.mean(np.array(best) > 0.5) >= 0.95
+    assert len(best) >= 15
+    assert sum(overlap <= 0.5 for overlap in best) <= 1
 
 
 def _iou(box: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -99,10 +99,29 @@ def test_without_masks_nothing_is_said_of_pixels_but_maps_are_kept(inputs: RunIn
     assert len(verdict.maps) == 8
 
 
+def test_boxes_that_look_at_nothing_are_judged_with_the_network_s_scores(
+    inputs: RunInputs, whole: tuple[Judge, Verdict]
+) -> None:
+    trivial = Judgement.model_validate(results_by_class(whole[1].report)).trivial
+    assert list(trivial) == ["whole_image", "centred_box", "largest_proposal"]
+    best = []  # CorLoc asks no score: which images does a box around everything fit?
+    judged_train = inputs.judged_train
+    for index in range(len(inputs.classes)):
+        hits = [
+            bool(found.max() > 0.5)
+            for record, annotation in zip(judged_train.image_set.records, judged_train.annotations or (), strict=True)
+            if len(boxes := annotation.boxes[annotation.classes == index])
+            for found in [(boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]) / (record.height * record.width)]
+        ]
+        best += [np.mean(hits)] if hits else []
+    assert trivial["whole_image"].mean_corloc == pytest.approx(np.mean(best))
+
+
 def test_in_the_middle_of_a_run_boxes_on_the_test_split_are_enough(inputs: RunInputs) -> None:
     _, verdict = judged(small_experiment(), inputs, corloc=False, pixels=False)
     assert verdict.report.mean_ap is not None
     assert (verdict.error_modes, verdict.report.segmentation, verdict.maps) == (None, None, {})
+    assert verdict.report.trivial == ()
 
 
 def test_what_is_asked_beside_the_boxes_does_not_change_them(inputs: RunInputs, whole: tuple[Judge, Verdict]) -> None:

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from service.jobs.results import CocoFigures, Judgement, TrainResults
+from service.jobs.results import CocoFigures, Judgement, TrainResults, TrivialBox
 
 OLD_ROW = {
     "classes": ["car"],
@@ -48,6 +48,19 @@ def test_each_baseline_that_is_not_beaten_is_named() -> None:
         "mean CorLoc 0.600 does not beat the untrained network (0.700)",
         "mean AP 0.200 does not beat chance (0.200)",
     )
+
+
+def test_a_box_around_the_whole_image_that_is_not_beaten_is_named_with_what_it_reaches() -> None:
+    boxes = {
+        "whole_image": TrivialBox(mean_ap=0.4, mean_corloc=0.5),
+        "centred_box": TrivialBox(mean_ap=0.1, mean_corloc=None),
+    }
+    trained = judgement(0.2, 0.6).model_copy(update={"trivial": boxes})
+    assert results(trained, None, None).shortcomings() == ("mean AP 0.200 does not beat the whole image (0.400)",)
+    assert trained.told_of_trivial_boxes() == (
+        "With the same scores, one box an image: whole image 40.0 mAP, 50.0 CorLoc; centred box 10.0 mAP, – CorLoc."
+    )
+    assert judgement(0.2, 0.6).told_of_trivial_boxes() == ""
 
 
 def test_baselines_that_were_not_asked_for_are_not_missed() -> None:
