@@ -1,6 +1,7 @@
 """A job of kind `ablation`: variants of one experiment, each with several seeds, and the table that compares them."""
 
 import hashlib
+import math
 import re
 from itertools import product
 from typing import Annotated, Literal, Self
@@ -156,9 +157,11 @@ class AblationSpec(StudySpec):
                 raise refused("study", f"no ablation is named {self.study!r}; there are: {', '.join(ABLATIONS)}")
             study = ABLATIONS[self.study]()
             return study.variants, self.base_variant or study.base_variant
+        # Counted before they are written out: six factors may have billions of combinations.
+        count = max(1, len(self.variants)) * math.prod(map(len, self.factors.values()))
+        if count * len(self.seeds) > MAX_RUNS:
+            raise refused("factors", f"{count} variants times {len(self.seeds)} seeds are over {MAX_RUNS} runs")
         variants = tuple(_crossed(self.variants, self.factors))
-        if len(variants) * len(self.seeds) > MAX_RUNS:
-            raise refused("factors", f"{len(variants)} variants times {len(self.seeds)} seeds are over {MAX_RUNS} runs")
         return variants, self.base_variant or variants[0].name
 
     def runs(self) -> tuple[PlannedRun, ...]:

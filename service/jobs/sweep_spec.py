@@ -138,9 +138,10 @@ class SweepSpec(StudySpec):
                 else self.judge_on,
             }
         )
+        if isinstance(search, GridSearch):  # counted before it is written out: a grid may have billions of trials
+            self._check_count(math.prod(len(domain.values) for domain in space.values() if isinstance(domain, Choice)))
         if (known := resolved.known_trials()) is not None:
-            if len(known) * len(self.seeds) > MAX_RUNS:
-                raise refused("space", f"{len(known)} trials times {len(self.seeds)} seeds are over {MAX_RUNS} runs")
+            self._check_count(len(known))
             runs = tuple(
                 resolved.run_of(trial, overrides, seed) for trial, overrides in known.items() for seed in self.seeds
             )
@@ -148,6 +149,10 @@ class SweepSpec(StudySpec):
                 self.check_run_seeds(run, under="space")
             check_shares(runs, self.resources.num_workers)
         return resolved
+
+    def _check_count(self, trials: int) -> None:
+        if trials * len(self.seeds) > MAX_RUNS:
+            raise refused("space", f"{trials} trials times {len(self.seeds)} seeds are over {MAX_RUNS} runs")
 
     def _base(self) -> ExperimentConfig:
         base = self.fold().with_overrides(self.study_base())

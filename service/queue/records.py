@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Self
 
 from pydantic import JsonValue, ValidationError
@@ -161,7 +162,7 @@ class Dataset:
                 f" (DELETE /v1/datasets/{self.name}) and register it again"
             ) from None
 
-    @property
+    @cached_property
     def found(self) -> CheckDataResults | None:
         """What the check has found; None: it has not succeeded, or another version wrote it."""
         try:

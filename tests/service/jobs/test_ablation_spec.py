@@ -178,3 +178,9 @@ def test_contradictions_are_refused_before_anything_is_resolved(fields: dict[str
 def test_equal_studies_have_equal_digests_whatever_their_name() -> None:
     assert ablation(study="table-2", name="mine").config_digest == ablation(study="table-2").config_digest
     assert ablation(study="table-2", seeds=[1]).config_digest != ablation(study="table-2").config_digest
+
+
+def test_of_billions_of_combinations_none_is_written_out() -> None:
+    factors = {f"objective.tau_{number}": list(range(50)) for number in range(6)}
+    with pytest.raises(InvalidSpec, match="15625000000 variants times 1 seeds are over 200 runs"):
+        AblationSpec.model_validate({"preset": "tiny", "factors": factors}).resolve()

@@ -187,3 +187,11 @@ def test_asha_may_stop_on_a_loss_or_on_a_midway_map() -> None:
         overrides={"evaluation.every_steps": 4},
     )
     assert midway.early_stopping is not None
+
+
+def test_of_billions_of_trials_none_is_written_out() -> None:
+    fields = ("lambda_adv", "lambda_seg", "lambda_cls", "tau_0", "foreground_iou")
+    values = [round(0.5 + number / 1000, 3) for number in range(60)]
+    space = {f"objective.{field}": {"kind": "choice", "values": values} for field in fields}
+    with pytest.raises(InvalidSpec, match="777600000 trials times 1 seeds are over 200 runs"):
+        SweepSpec.model_validate({"preset": "tiny", "space": space}).resolve()
