@@ -14,9 +14,10 @@ from pydantic import JsonValue, ValidationError
 
 from sdcn_core.config.data import ScenesSource
 from sdcn_core.config.experiment import ExperimentConfig
-from sdcn_core.config.objective import ObjectiveConfig
 from service.errors import JobNotFound, ModelNotFound, RunNotFound
+from service.jobs.any_results import parse_results
 from service.jobs.results import Judgement, TrainResults
+from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.states import JobState
 from service.jobs.study_results import RunState
 from service.queue.records import Cursor, Job
@@ -27,6 +28,8 @@ from service.run_files.study_runs import STUDIES, read_found, read_record
 
 MODEL_FILE = "model.pt"
 """without it a training has left no model"""
+TRAINERS = ("train", "second_stage")
+"""kinds of job that train one model themselves"""
 MAX_JOBS_LOOKED_AT = 1000
 """for one page of models"""
 PAGE_OF_JOBS = 100
@@ -43,9 +46,14 @@ class Method(StrEnum):
     DETECTION_INSTRUCTS = "detection_instructs"
     SDCN = "sdcn"
     """the closed loop"""
+    FAST_RCNN = "fast_rcnn"
+    """a second stage"""
 
     @classmethod
-    def of(cls, objective: ObjectiveConfig) -> "Method":
+    def of(cls, experiment: ExperimentConfig) -> "Method":
+        objective = experiment.objective
+        if experiment.second_stage is not None:
+            return cls.FAST_RCNN
         if not objective.segmentation_branch:
             return cls.OICR
         match objective.segmentation_instructs_detection, objective.detection_instructs_segmentation:
@@ -80,7 +88,7 @@ class Model:
 
     @property
     def method(self) -> Method:
-        return Method.of(self.experiment.objective)
+        return Method.of(self.experiment)
 
     @property
     def data_set(self) -> str:
@@ -150,12 +158,13 @@ class ModelCatalogue:
             job = self._queue.get(job_id)
             files = job_files(self._runs, job_id, run if slash else None)
             asked = (read_record(files) or {}) if slash else job.spec
-            if job.kind in (STUDIES if slash else ("train",)):
+            if job.kind in (STUDIES if slash else TRAINERS):
                 return files, ExperimentConfig.model_validate(asked.get("experiment"))
         except (JobNotFound, RunNotFound, ValidationError):
             pass
         raise ModelNotFound(
-            f"no training has the id {model_id[:150]!r}: name a job of kind train, or JOB/RUN of a study's run"
+            f"no training has the id {model_id[:150]!r}: name a job of kind train or second_stage, or JOB/RUN of a"
+            " study's run"
         )
 
     def _some(self) -> str:
@@ -165,7 +174,7 @@ class ModelCatalogue:
         return f"GET /v1/models lists those there are, such as {', '.join(known)}"
 
     def _of(self, job: Job) -> Iterator[Model]:
-        if job.kind == "train" and (model := self._of_training(job)) is not None:
+        if job.kind in TRAINERS and (model := self._of_training(job)) is not None:
             yield model
         if job.kind in STUDIES:
             for name, files in run_folders(self._runs, job.job_id).items():
@@ -173,11 +182,14 @@ class ModelCatalogue:
                     yield model
 
     def _of_training(self, job: Job) -> Model | None:
-        if job.kind != "train" or job.state is not JobState.SUCCEEDED:
+        if job.kind not in TRAINERS or job.state is not JobState.SUCCEEDED:
             return None
         try:
-            results = TrainResults.model_validate(job.results)
+            found = parse_results(job.results)
         except ValidationError:
+            return None
+        results = found.student if isinstance(found, SecondStageResults) else found
+        if not isinstance(results, TrainResults):
             return None
         files = job_files(self._runs, job.job_id)
         return _model(job, None, files, job.spec.get("experiment"), results.classes, results.trained)

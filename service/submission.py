@@ -14,9 +14,9 @@ from service.jobs.any_results import AnyResults, parse_results
 from service.jobs.base_spec import refused
 from service.jobs.data_specs import DatasetSpec
 from service.jobs.registered import registered_names, with_sources
-from service.jobs.specs import AblationSpec, EvaluateSpec, JobSpec, PredictSpec, SweepSpec, TrainSpec
+from service.jobs.specs import AblationSpec, EvaluateSpec, JobSpec, PredictSpec, SecondStageSpec, SweepSpec, TrainSpec
 from service.jobs.states import DatasetState, JobState
-from service.models import ModelCatalogue
+from service.models import Model, ModelCatalogue
 from service.queue.datasets import DatasetRegister
 from service.queue.records import Dataset, Job
 from service.queue.repository import JobQueue
@@ -49,7 +49,8 @@ def check(spec: JobSpec, datasets: DatasetRegister, models: ModelCatalogue | Non
     Args:
         spec: what is asked for.
         datasets: where the registered data sets that it names must be.
-        models: where the model of an evaluation or prediction must be; None: it is looked for when the job runs.
+        models: where the model of an evaluation, a prediction or a second stage must be; None: it is looked for when
+            the job runs.
 
     Raises:
         InvalidSpec: the spec contradicts itself, or names a data set, model or checkpoint that is not there.
@@ -58,6 +59,8 @@ def check(spec: JobSpec, datasets: DatasetRegister, models: ModelCatalogue | Non
     resolved = with_sources(spec, {name: dataset.spec().source for name, dataset in named.items()}).resolve()
     if models is not None and isinstance(resolved, EvaluateSpec | PredictSpec):
         _check_model(resolved, models)
+    if models is not None and isinstance(resolved, SecondStageSpec):
+        resolved = resolved.taught_by(_model(resolved.model, models).experiment)
     unsure = tuple(sentence for dataset in named.values() if (sentence := _unsure_of(dataset)) is not None)
     return Checked(resolved, unsure + warnings(resolved), tuple(named))
 
@@ -91,13 +94,20 @@ def _unsure_of(dataset: Dataset) -> str | None:
             return None
 
 
+def _model(model_id: str, models: ModelCatalogue) -> Model:
+    try:
+        return models.get(model_id)
+    except ModelNotFound as error:
+        raise refused("model", error.detail) from None
+
+
 def _check_model(spec: EvaluateSpec | PredictSpec, models: ModelCatalogue) -> None:
     try:
         if isinstance(spec, EvaluateSpec) and spec.checkpoint is not None:
             files, experiment = models.training(spec.model)
             checkpoint_at(files.path, spec.checkpoint)
         else:
-            experiment = models.get(spec.model).experiment
+            experiment = _model(spec.model, models).experiment
     except ModelNotFound as error:
         raise refused("model", error.detail) from None
     except CheckpointNotFound as error:
@@ -168,6 +178,8 @@ def planned_runs(spec: JobSpec) -> tuple[int, tuple[str, ...]]:
             return spec.num_trials, names
         case TrainSpec():
             return 1, ()
+        case SecondStageSpec():
+            return int(spec.train), ()
         case _:
             return 0, ()
 

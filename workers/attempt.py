@@ -78,6 +78,10 @@ def _execute(order: AttemptOrder, folder: AttemptFolder) -> Outcome:
             from workers.executors.predict import predict
 
             return predict(context)
+        case "second_stage":
+            from workers.executors.second_stage import second_stage
+
+            return second_stage(context)
         case "check_data":
             from workers.executors.check_data import check_data
 

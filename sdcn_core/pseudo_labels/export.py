@@ -6,6 +6,7 @@ Both are archives, equal for equal labels, byte for byte.
 
 import json
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -17,6 +18,7 @@ from sdcn_core.pseudo_labels.labels import PseudoLabels
 VOC_FILE = "pseudo_labels_voc.zip"
 COCO_FILE = "pseudo_labels_coco.zip"
 COCO_MEMBER = "instances.json"
+_IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 _BEGINNING = (1980, 1, 1, 0, 0, 0)
 """of the zip format's time: an archive says nothing of when it was made"""
 
@@ -24,7 +26,8 @@ _BEGINNING = (1980, 1, 1, 0, 0, 0)
 def write_voc(labels: PseudoLabels, image_set: ImageSet, path: Path) -> None:
     """Annotations/<image id>.xml of every image, ImageSets/Main/<split>.txt, classes.txt, and a text about it all.
 
-    The files fit a data set whose JPEGImages holds the images under their ids, as the one that they were found in does.
+    The files fit a data set whose JPEGImages holds the images under their ids, as a Pascal VOC folder does. Where ids
+    are paths, annotations are called after them with '_' between folders, and <filename> has the path.
     Each <object> has the detector's <score>. An image in which nothing was found has an annotation without objects.
 
     Args:
@@ -33,20 +36,22 @@ def write_voc(labels: PseudoLabels, image_set: ImageSet, path: Path) -> None:
         path: of the archive.
     """
     source = f"found by the detector {labels.model_sha256}"
+    names = _voc_ids(image_set)
+    folder = _common_folder(image_set)
 
     def members() -> Iterator[tuple[str, bytes]]:
-        for record in image_set.records:
+        for record, name in zip(image_set.records, names, strict=True):
             annotation = annotation_xml(
                 _objects(labels, record),
                 folder="pseudo-labels",
-                file_name=record.path.name,
+                file_name=record.path.relative_to(folder).as_posix(),
                 height=record.height,
                 width=record.width,
                 segmented=False,
                 source=source,
             )
-            yield f"Annotations/{record.image_id}.xml", annotation
-        ids = "".join(f"{record.image_id}\n" for record in image_set.records)
+            yield f"Annotations/{name}.xml", annotation
+        ids = "".join(f"{name}\n" for name in names)
         yield f"ImageSets/Main/{image_set.name}.txt", ids.encode()
         yield "classes.txt", "".join(f"{name}\n" for name in labels.classes).encode()
         yield "README.txt", _readme(labels, image_set).encode()
@@ -65,11 +70,11 @@ def write_coco(labels: PseudoLabels, image_set: ImageSet, path: Path) -> None:
         image_set: the split, whose classes are the labels'.
         path: of the archive.
     """
-    folder = Path(os.path.commonpath([record.path.parent for record in image_set.records]))
+    folder = _common_folder(image_set)
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
     for number, record in enumerate(image_set.records, start=1):
-        name = PurePosixPath(record.path.relative_to(folder)).as_posix()
+        name = record.path.relative_to(folder).as_posix()
         images.append({"id": number, "file_name": name, "height": record.height, "width": record.width})
         found = labels.images[record.image_id]
         for box, c, score in zip(found.boxes.tolist(), found.classes.tolist(), found.scores.tolist(), strict=True):
@@ -98,6 +103,28 @@ def write_coco(labels: PseudoLabels, image_set: ImageSet, path: Path) -> None:
         "annotations": annotations,
     }
     _write_zip(path, iter([(COCO_MEMBER, json.dumps(content, indent=1).encode())]))
+
+
+def _common_folder(image_set: ImageSet) -> Path:
+    return Path(os.path.commonpath([record.path.parent for record in image_set.records]))
+
+
+def _voc_ids(image_set: ImageSet) -> list[str]:
+    """Of each image a name that a Pascal VOC reader takes for an id: its own where it is one, each once."""
+    taken: set[str] = set()
+    names = []
+    for record in image_set.records:
+        own = record.image_id
+        path = PurePosixPath(own)
+        plain = own if path.suffix.lower() not in _IMAGE_SUFFIXES else path.with_suffix("").as_posix()
+        name = first = re.sub(r"[^A-Za-z0-9_.\-]", "_", plain)
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{first}-{number}"
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 def _objects(labels: PseudoLabels, record: ImageRecord) -> Iterator[WrittenObject]:

@@ -37,7 +37,7 @@ class SubmitParameters(Parameters):
 class ListParameters(Parameters):
     state: list[JobState] = Field(default_factory=list, max_length=len(JobState))
     """may be given several times; none: all"""
-    kind: Literal["train", "ablation", "sweep", "evaluate", "predict", "check_data"] | None = None
+    kind: Literal["train", "ablation", "sweep", "evaluate", "predict", "second_stage", "check_data"] | None = None
     limit: int = Field(default=50, ge=1, le=200)
     cursor: str | None = Field(default=None, min_length=1, max_length=200)
     """next_cursor of the page before"""

@@ -150,7 +150,8 @@ def watch(job_id: JobId, as_json: AsJson = False, url: Url = None, home: Home = 
 def jobs(
     state: Annotated[list[JobState] | None, typer.Option(help="Only these; may be repeated.")] = None,
     kind: Annotated[
-        str | None, typer.Option(help="Only train, ablation, sweep, evaluate, predict or check_data.")
+        str | None,
+        typer.Option(help="Only train, ablation, sweep, evaluate, predict, second_stage or check_data."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
     as_json: AsJson = False,
@@ -248,6 +249,34 @@ def evaluate(
         submit_spec(
             client, parse_spec(with_options(asked, given, {}, override or ())), key=key, watch=watch, as_json=as_json
         )
+
+
+@app.command("second-stage")
+def second_stage(
+    model: model_commands.Model,
+    labels_only: Annotated[
+        bool, typer.Option("--labels-only", help="Leave the boxes as files for another detector; train nothing.")
+    ] = False,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="One value of the second stage, as JSON.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Shown in lists and in MLflow.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share each step's images.")] = None,
+    cpus: Annotated[int | None, typer.Option(help="CPUs of each.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs of each.")] = None,
+    key: Key = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Then follow it to its end.")] = False,
+    as_json: AsJson = False,
+    url: Url = None,
+    home: Home = None,
+) -> None:
+    """Queue a Fast R-CNN that learns from the best boxes of a trained model."""
+    with terminal.open_client(url, home) as client:
+        asked: dict[str, JsonValue] = {"kind": "second_stage", "model": model_commands.model_id(client, model)}
+        given: dict[str, JsonValue] = {"name": name, "train": False if labels_only else None}
+        resources = {"num_workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus}
+        spec = parse_spec(with_options(asked, given, resources, override or ()))
+        submit_spec(client, spec, key=key, watch=watch, as_json=as_json)
 
 
 @app.command()

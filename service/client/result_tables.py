@@ -8,10 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from service.client.dataset_tables import counts_view
-from service.client.tables import coco_table, percent, results_table
+from service.client.tables import coco_table, judgements_table, percent, results_table
 from service.jobs.any_results import AnyResults
 from service.jobs.data_results import CheckDataResults
 from service.jobs.results import Judgement, TrainResults
+from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.study_results import (
     AblationResults,
     EvaluateResults,
@@ -35,6 +36,8 @@ def results_view(results: AnyResults) -> RenderableType:
             return sweep_view(results)
         case EvaluateResults():
             return _with_coco(judgement_table(results), {"trained": results.judgement})
+        case SecondStageResults():
+            return second_stage_view(results)
         case PredictResults():
             return Text(prediction_sentence(results))
         case CheckDataResults():
@@ -118,6 +121,19 @@ def judgement_table(results: EvaluateResults) -> Table:
 def _means(judged: Judgement, *, iou: bool) -> list[str]:
     means = [judged.mean_ap, judged.mean_corloc, *([judged.mean_iou] if iou else [])]
     return [percent(mean) for mean in means]
+
+
+def second_stage_view(results: SecondStageResults) -> RenderableType:
+    """How many boxes were learnt from, and the student beside its teacher."""
+    found = results.pseudo_labels
+    sentence = Text(
+        f"{sum(found.boxes.values())} pseudo labels by {results.model} in {found.images} images,"
+        f" {found.without_boxes} of them without a box"
+    )
+    if results.student is None:
+        return sentence
+    judged = results.judgements()
+    return Group(sentence, _with_coco(judgements_table(results.classes, judged), judged))
 
 
 def prediction_sentence(results: PredictResults) -> str:

@@ -3,7 +3,7 @@
 Consoles are made without markup: messages of the service may hold brackets.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -25,8 +25,13 @@ COLORS = {
 
 def results_table(results: TrainResults) -> Table:
     """AP and CorLoc of each class and their means in percent, beside the untrained network and chance."""
-    columns = list(results.judgements().items())
-    test, train = results.trained.num_test_images, results.trained.num_train_images
+    return judgements_table(results.classes, results.judgements())
+
+
+def judgements_table(classes: Sequence[str], judged: Mapping[str, Judgement]) -> Table:
+    """AP and CorLoc of each class and their means in percent: of `trained`, beside whatever else was judged."""
+    columns = list(judged.items())
+    test, train = judged["trained"].num_test_images, judged["trained"].num_train_images
     title = f"AP on {test} test images, CorLoc on {train} training images, in percent"
     caption = results.trained.told_of_trivial_boxes() or None
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
@@ -35,7 +40,7 @@ def results_table(results: TrainResults) -> Table:
         for name, _ in columns:
             trained = name == "trained"
             table.add_column(measure if trained else name, justify="right", style="bold" if trained else None)
-    for label in results.classes:
+    for label in classes:
         ap = [percent(judgement.ap.get(label)) for _, judgement in columns]
         corloc = [percent(judgement.corloc.get(label)) for _, judgement in columns]
         table.add_row(label, *ap, *corloc)

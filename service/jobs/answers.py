@@ -210,7 +210,7 @@ class ModelRead(Answer):
     kind: str
     """of the job that trained it"""
     method: str
-    """oicr, apart, segmentation_instructs, detection_instructs or sdcn"""
+    """oicr, apart, segmentation_instructs, detection_instructs, sdcn or, of a second stage, fast_rcnn"""
     classes: tuple[str, ...]
     data_set: str
     source: dict[str, JsonValue]

@@ -6,15 +6,25 @@ from pydantic import TypeAdapter
 
 from service.jobs.data_results import CheckDataResults
 from service.jobs.results import TrainResults
+from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
 
-AnyResults = TrainResults | AblationResults | SweepResults | EvaluateResults | PredictResults | CheckDataResults
+AnyResults = (
+    TrainResults
+    | AblationResults
+    | SweepResults
+    | EvaluateResults
+    | PredictResults
+    | SecondStageResults
+    | CheckDataResults
+)
 _BY_KIND: dict[str, TypeAdapter[AnyResults]] = {
     "train": TypeAdapter(TrainResults),
     "ablation": TypeAdapter(AblationResults),
     "sweep": TypeAdapter(SweepResults),
     "evaluate": TypeAdapter(EvaluateResults),
     "predict": TypeAdapter(PredictResults),
+    "second_stage": TypeAdapter(SecondStageResults),
     "check_data": TypeAdapter(CheckDataResults),
 }
 

@@ -85,7 +85,7 @@ class ExperimentSpec(BaseSpec):
         """Preset and overrides as one experiment.
 
         Raises:
-            InvalidSpec: unknown preset, or an override that the experiment refuses.
+            InvalidSpec: unknown preset, an override that the experiment refuses, or a second stage.
         """
         base = self.experiment
         if base is None:
@@ -93,7 +93,12 @@ class ExperimentSpec(BaseSpec):
                 known = ", ".join(PRESETS)
                 raise refused("preset", f"no preset is named {self.preset!r}; there are: {known}")
             base = PRESETS[self.preset]()
-        return overridden(base, self.overrides, under="overrides", otherwise="experiment")
+        experiment = overridden(base, self.overrides, under="overrides", otherwise="experiment")
+        if experiment.second_stage is not None:
+            raise refused(
+                "experiment.second_stage", "learns from a trained model: submit it as a job of kind second_stage"
+            )
+        return experiment
 
 
 def overridden(base: ExperimentConfig, overrides: Overrides, *, under: str, otherwise: str) -> ExperimentConfig:
@@ -111,7 +116,7 @@ def overridden(base: ExperimentConfig, overrides: Overrides, *, under: str, othe
     try:
         return base.with_overrides(overrides)
     except ValidationError as error:
-        problems = field_problems(error.errors())
+        problems = field_problems(error.errors(), of_job=False)
         raise refuse(tuple(_name_override(p, overrides, under, otherwise) for p in problems)) from None
     except ValueError as error:
         raise refused(under, str(error)) from None
@@ -147,7 +152,8 @@ def unshareable(experiment: ExperimentConfig, num_workers: int) -> tuple[FieldPr
 def total_steps(experiment: ExperimentConfig) -> int:
     """Optimizer steps of all stages."""
     schedule = experiment.schedule
-    return schedule.backbone.steps + schedule.classifier.steps + schedule.apart_steps + schedule.loop_steps
+    second = 0 if experiment.second_stage is None else experiment.second_stage.steps
+    return schedule.backbone.steps + schedule.classifier.steps + schedule.apart_steps + schedule.loop_steps + second
 
 
 def refused(field: str, message: str) -> InvalidSpec:

@@ -16,7 +16,7 @@ def _tags(union: Any) -> frozenset[str]:  # noqa: ANN401 - an Annotated alias ha
     return frozenset(variant.model_fields["kind"].default for variant in get_args(variants))
 
 
-_KINDS = frozenset({"train", "ablation", "sweep", "evaluate", "predict", "check_data"})
+_KINDS = frozenset({"train", "ablation", "sweep", "evaluate", "predict", "second_stage", "check_data"})
 _DOMAINS = _tags(Domain)
 _SEARCHES = frozenset({"grid", "one_at_a_time", "random", "optuna"})
 _TAGS = {
@@ -28,22 +28,29 @@ _TAGS = {
 }
 
 
-def field_problems(errors: Iterable[ErrorDetails]) -> tuple[FieldProblem, ...]:
-    """Each error as (dotted path, sentence), without the input, which may be large or secret."""
-    return tuple(FieldProblem(_field(error), _sentence(error)) for error in errors)
+def field_problems(errors: Iterable[ErrorDetails], *, of_job: bool = True) -> tuple[FieldProblem, ...]:
+    """Each error as (dotted path, sentence), without the input, which may be large or secret.
+
+    Args:
+        errors: pydantic's.
+        of_job: of a spec by its kind, which pydantic then names first; False: of an experiment, a field of which is
+            called as a kind is.
+    """
+    return tuple(FieldProblem(_field(error, of_job=of_job), _sentence(error)) for error in errors)
 
 
-def _field(error: ErrorDetails) -> str:
+def _field(error: ErrorDetails, *, of_job: bool) -> str:
     if error["type"] == "unknown_kind" and isinstance(error["input"], Mapping):
-        return _path((*error["loc"], "kind"))
-    return _path(error["loc"])
+        return _path((*error["loc"], "kind"), of_job=of_job)
+    return _path(error["loc"], of_job=of_job)
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def _path(location: tuple[int | str, ...], *, of_job: bool) -> str:
     """The dotted path a client would write: pydantic puts the tag of a discriminated union after its field."""
     parts: list[str] = []
-    for part in location:
-        tags = _KINDS if not parts else _TAGS.get(parts[-1], ())
+    for index, part in enumerate(location):
+        of_kinds = _KINDS if of_job and index == 0 else frozenset()
+        tags = _TAGS.get(parts[-1], frozenset()) if parts else of_kinds
         if part in tags or (len(parts) == 2 and parts[0] == "space" and part in _DOMAINS):
             continue
         if part != "[key]":  # pydantic's word for the name of an entry, which is the part before

@@ -10,6 +10,7 @@ from service.jobs.ablation_spec import AblationSpec
 from service.jobs.base_spec import Resources
 from service.jobs.data_specs import CheckDataSpec
 from service.jobs.inference_specs import EvaluateSpec, PredictSpec
+from service.jobs.second_stage_spec import SecondStageSpec
 from service.jobs.sweep_spec import SweepSpec
 from service.jobs.train_spec import TrainSpec
 
@@ -22,12 +23,13 @@ __all__ = [
     "JobSpec",
     "PredictSpec",
     "Resources",
+    "SecondStageSpec",
     "SweepSpec",
     "TrainSpec",
     "asked_for",
 ]
 
-KINDS = ("train", "ablation", "sweep", "evaluate", "predict", "check_data")
+KINDS = ("train", "ablation", "sweep", "evaluate", "predict", "second_stage", "check_data")
 
 
 def _kind(spec: object) -> object:
@@ -40,6 +42,7 @@ JobSpec = Annotated[
     | Annotated[SweepSpec, Tag("sweep")]
     | Annotated[EvaluateSpec, Tag("evaluate")]
     | Annotated[PredictSpec, Tag("predict")]
+    | Annotated[SecondStageSpec, Tag("second_stage")]
     | Annotated[CheckDataSpec, Tag("check_data")],
     Discriminator(
         _kind,
@@ -47,9 +50,9 @@ JobSpec = Annotated[
         custom_error_message=f"there is no such kind of job; there are: {', '.join(KINDS)}",
     ),
 ]
-JOB_SPEC: TypeAdapter[TrainSpec | AblationSpec | SweepSpec | EvaluateSpec | PredictSpec | CheckDataSpec] = TypeAdapter(
-    JobSpec
-)
+JOB_SPEC: TypeAdapter[
+    TrainSpec | AblationSpec | SweepSpec | EvaluateSpec | PredictSpec | SecondStageSpec | CheckDataSpec
+] = TypeAdapter(JobSpec)
 
 
 def asked_for(spec: BaseModel) -> dict[str, JsonValue]:

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from service.jobs.any_results import AnyResults, parse_results
 from service.jobs.data_results import CheckDataResults
 from service.jobs.results import TrainResults
+from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
 from service.queue.records import Job
 from service.web.text import counted, number, percent
@@ -36,6 +37,13 @@ def headline(job: Job) -> str:
         case EvaluateResults():
             found = f"{percent(results.judgement.mean_ap)} mAP · {percent(results.judgement.mean_corloc)} CorLoc"
             return found if results.checkpoint is None else f"{found} at step {results.checkpoint}"
+        case SecondStageResults():
+            boxes = sum(results.pseudo_labels.boxes.values())
+            if results.student is None:
+                return f"{boxes} pseudo labels in {results.pseudo_labels.images} images"
+            trained = results.student.trained
+            found = f"{percent(trained.mean_ap)} mAP · {percent(trained.mean_corloc)} CorLoc"
+            return found if results.teacher is None else f"{found} · teacher {percent(results.teacher.mean_ap)} mAP"
         case PredictResults():
             return f"{results.boxes} boxes in {results.images} images"
         case CheckDataResults():
@@ -49,7 +57,7 @@ def headline(job: Job) -> str:
 
 def is_share(metric: str) -> bool:
     """Whether the metric lies in [0, 1] and is read in per cent."""
-    return metric.startswith(("eval/", "untrained/", "chance/"))
+    return metric.startswith(("eval/", "untrained/", "chance/", "teacher/"))
 
 
 def metric_name(metric: str) -> str:

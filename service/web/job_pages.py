@@ -17,6 +17,7 @@ from service.jobs.answers import JobRead
 from service.jobs.any_results import AnyResults
 from service.jobs.data_results import CheckDataResults
 from service.jobs.results import TrainResults
+from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.states import Desired, FailureReason, JobState, RunNow
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
 from service.queue.records import Job
@@ -153,7 +154,7 @@ def _job_context(job: Job, settings: ServiceSettings, series: SeriesReader) -> d
         "results_unread": results is None and job.results is not None,
         "tables": _tables(results, job.job_id),
         "result_charts": sweep_charts(results) if isinstance(results, SweepResults) else (),
-        "shortcomings": results.shortcomings() if isinstance(results, TrainResults) else (),
+        "shortcomings": results.shortcomings() if isinstance(results, TrainResults | SecondStageResults) else (),
         "pictures": pictures(shown),
         "files": shown,
         "ways_out": WAYS_OUT,
@@ -230,6 +231,8 @@ def _tables(results: AnyResults | None, job_id: str) -> tuple[tables.Table, ...]
             return tables.sweep_tables(results, job_id)
         case EvaluateResults():
             return tables.evaluate_tables(results)
+        case SecondStageResults():
+            return tables.second_stage_tables(results)
         case CheckDataResults():
             return tables.count_tables(results)
         case PredictResults() | None:
@@ -238,7 +241,10 @@ def _tables(results: AnyResults | None, job_id: str) -> tuple[tables.Table, ...]
 
 def _stages(job: JobRead, trained: tuple[str, ...]) -> tuple[Stage, ...]:
     """What a training goes through, and where it is."""
-    names = ("data", *trained, "evaluate") if trained else ()
+    before = ("data", "pseudo_labels") if job.kind == "second_stage" else ("data",)
+    if job.spec.get("train") is False:
+        trained = ()
+    names = (*before, *trained, "evaluate") if trained else before if job.kind == "second_stage" else ()
     if job.state is JobState.SUCCEEDED:
         return tuple(Stage(name, "done") for name in names)
     now = job.progress.stage if job.progress and job.progress.stage in names else None

@@ -38,7 +38,7 @@ GROUPS: dict[str, tuple[JobState, ...]] = {
 
 class ListParameters(Parameters):
     state: list[JobState] = Field(default_factory=list, max_length=len(JobState))
-    kind: Literal["train", "ablation", "sweep", "evaluate", "predict", "check_data"] | None = None
+    kind: Literal["train", "ablation", "sweep", "evaluate", "predict", "second_stage", "check_data"] | None = None
     cursor: str | None = Field(default=None, min_length=1, max_length=200)
 
 

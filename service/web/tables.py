@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from service.jobs.data_results import CheckDataResults, Extent, SplitCounts
 from service.jobs.results import Judgement, TrainResults
+from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.study_results import AblationResults, EvaluateResults, Row, RunFound, RunState, Spread, SweepResults
 from service.web.headlines import metric_name, metric_value
 from service.web.text import DASH, counted, duration, percent, signed_percent
@@ -48,6 +49,17 @@ class Table:
 
 def train_tables(results: TrainResults) -> tuple[Table, ...]:
     return judgement_tables(results.classes, results.judgements())
+
+
+def second_stage_tables(results: SecondStageResults) -> tuple[Table, ...]:
+    """The student beside its teacher, and how many boxes of each class it learnt from."""
+    found = results.pseudo_labels
+    rows = [TableRow(name, (Cell(str(count)),)) for name, count in found.boxes.items()]
+    total = TableRow("all", (Cell(str(sum(found.boxes.values()))),), total=True)
+    note = f"In {found.images} training images, {found.without_boxes} of them without a box."
+    labels = Table("Pseudo labels", ("class", "boxes"), (*rows, total), note, folded=results.student is not None)
+    judged = results.judgements()
+    return (*(judgement_tables(results.classes, judged) if judged else ()), labels)
 
 
 def evaluate_tables(results: EvaluateResults) -> tuple[Table, ...]:

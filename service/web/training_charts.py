@@ -14,7 +14,7 @@ Series = Mapping[str, Sequence[tuple[int, float]]]
 LARGEST = 1e100
 """a loss beyond it, or not finite, is of a training that has run away; an axis that shows it shows nothing else"""
 _TERMS = ("mil", "ref", "seg", "adv", "cls", "classifier")
-_STAGES = ("backbone", "classifier", "apart", "loop")
+_STAGES = ("backbone", "classifier", "apart", "loop", "fast_rcnn")
 
 
 def training_charts(series: Series, sections: Sequence[Section] = ()) -> tuple[LineChart, ...]:
@@ -38,7 +38,7 @@ def training_charts(series: Series, sections: Sequence[Section] = ()) -> tuple[L
     add("rates", "Learning rates", below("rate/"))
     add("step-time", "Seconds per step", [name for name in ("time/step_s",) if name in shown])
     add("throughput", "Images per second", [name for name in ("time/images_per_s",) if name in shown])
-    for prefix in ("loss_scaled/", "eval/", "untrained/", "chance/"):
+    for prefix in ("loss_scaled/", "eval/", "untrained/", "chance/", "teacher/"):
         for name in [name for name in shown if name.startswith(prefix)]:
             del shown[name]
     rest = sorted(shown)
@@ -61,10 +61,12 @@ def stage_steps(experiment: Any) -> dict[str, int]:  # noqa: ANN401 - JSON as it
     read it.
     """
     try:
-        schedule = ExperimentConfig.model_validate(experiment).schedule
+        read = ExperimentConfig.model_validate(experiment)
     except ValidationError:
         return {}
-    counted = (schedule.backbone.steps, schedule.classifier.steps, schedule.apart_steps, schedule.loop_steps)
+    schedule = read.schedule
+    second = 0 if read.second_stage is None else read.second_stage.steps
+    counted = (schedule.backbone.steps, schedule.classifier.steps, schedule.apart_steps, schedule.loop_steps, second)
     return {stage: steps for stage, steps in zip(_STAGES, counted, strict=True) if steps > 0}
 
 

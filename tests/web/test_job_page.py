@@ -5,8 +5,10 @@ from typing import BinaryIO
 import httpx
 import pytest
 
+from sdcn_core.config.presets import preset
 from service.jobs.results import TrainResults
-from service.jobs.specs import EvaluateSpec, PredictSpec
+from service.jobs.second_stage_results import PseudoLabelsFound, SecondStageResults
+from service.jobs.specs import EvaluateSpec, PredictSpec, SecondStageSpec
 from service.jobs.states import FailureReason
 from service.jobs.study_results import EvaluateResults, PredictResults
 from service.queue.records import Settlement
@@ -222,6 +224,26 @@ def test_an_evaluation_shows_its_classes_and_coco_s_figures(browser_like: httpx.
     assert '<th scope="row">AP50</th><td class="num">1.0</td>' in page
     assert "50.0 mAP · 60.0 CorLoc" in page
     assert '<tr class="total"><th scope="row">mean</th><td class="num">50.0</td><td class="num">60.0</td></tr>' in page
+
+
+def test_a_second_stage_shows_the_student_beside_its_teacher_and_its_boxes(
+    browser_like: httpx.Client, examples: Examples
+) -> None:
+    judged, taught = judgement(0.5, 0.6, seed=0), judgement(0.4, 0.7, seed=0)
+    labels = PseudoLabelsFound(model_sha256="0" * 64, images=9, without_boxes=1, boxes=dict.fromkeys(judged.ap, 4))
+    student = TrainResults(classes=tuple(judged.ap), trained=judged)
+    found = SecondStageResults(
+        model="abc123", classes=tuple(judged.ap), pseudo_labels=labels, teacher=taught, student=student
+    )
+    spec = SecondStageSpec(model="abc123").resolve().taught_by(preset("tiny"))
+    page = browser_like.get(f"/jobs/{examples.settled(spec, found).job_id}").text
+    for said in ("50.0 mAP · 60.0 CorLoc · teacher 40.0 mAP", "AP, teacher", "In 9 training images, 1 of them", "fast"):
+        assert said in page
+    assert "does not beat the teacher" in page  # in CorLoc
+    alone = found.model_copy(update={"student": None})
+    only = SecondStageSpec(model="abc123", train=False).resolve().taught_by(preset("tiny"))
+    page = browser_like.get(f"/jobs/{examples.settled(only, alone).job_id}").text
+    assert f"{4 * len(judged.ap)} pseudo labels in 9 images" in page
 
 
 def test_a_prediction_says_how_many_and_how_fast(browser_like: httpx.Client, examples: Examples) -> None:

@@ -9,7 +9,16 @@ import pytest
 
 from sdcn_core.config.data import ScenesSource
 from sdcn_core.errors import DatasetError
-from service.jobs.specs import AblationSpec, CheckDataSpec, EvaluateSpec, JobSpec, PredictSpec, SweepSpec, TrainSpec
+from service.jobs.specs import (
+    AblationSpec,
+    CheckDataSpec,
+    EvaluateSpec,
+    JobSpec,
+    PredictSpec,
+    SecondStageSpec,
+    SweepSpec,
+    TrainSpec,
+)
 from service.jobs.states import FailureReason
 from workers import attempt
 from workers.attempt_folder import AttemptFolder, AttemptOrder, Failed, Outcome, RayOrder, Stopped, Succeeded
@@ -110,6 +119,7 @@ def test_a_study_of_which_every_run_failed_for_a_passing_reason_is_a_stop_if_one
         (SweepSpec(preset="tiny", study="figure-5").resolve(), "sweep"),
         (EvaluateSpec(model="ab12").resolve(), "evaluate"),
         (PredictSpec(model="ab12", folder="images").resolve(), "predict"),
+        (SecondStageSpec(model="ab12").resolve(), "second_stage"),
         (CheckDataSpec(source=ScenesSource()).resolve(), "check_data"),
     ],
 )

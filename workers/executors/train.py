@@ -2,10 +2,13 @@
 
 import json
 import logging
+from pathlib import Path
 
+from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import SdcnError
 from sdcn_core.training.plan import check_world_size
 from sdcn_core.training.trainer import MODEL_FILE
+from service.jobs.base_spec import Resources
 from service.jobs.results import TrainResults
 from service.jobs.train_spec import TrainSpec
 from workers.attempt_folder import Succeeded
@@ -17,7 +20,7 @@ from workers.ray_runtime.fit import fit
 from workers.ray_runtime.resources import Share, share_out
 from workers.reporting.train import write_train_report
 from workers.spool import FileEvent, NoteEvent
-from workers.training.order import TrainingEnd, TrainingOrder
+from workers.training.order import TrainingOrder
 from workers.training.result_files import keep_results, keep_text
 
 log = logging.getLogger(__name__)
@@ -34,12 +37,7 @@ def train(context: JobContext) -> Succeeded:
 
     prepare_data(context, experiment.data)
     context.check_stop()
-    context.spool.append(NoteEvent(text="starting the training processes"))
-    end = _fit(context, spec)
-    if end.stopped:
-        raise AttemptStopped("the training was asked to stop; its checkpoint is kept")
-
-    results = TrainResults.model_validate(end.results)
+    results = train_on_ray(context, experiment, spec.resources)
     keep_results(context.spool, artifacts, results)
     if spec.export:
         export(context)
@@ -52,18 +50,34 @@ def train(context: JobContext) -> Succeeded:
     )
 
 
-def _fit(context: JobContext, spec: TrainSpec) -> TrainingEnd:
+def train_on_ray(
+    context: JobContext, experiment: ExperimentConfig, resources: Resources, *, pseudo_labels: Path | None = None
+) -> TrainResults:
+    """What a training with its data ready found, in processes of Ray's.
+
+    Raises:
+        AttemptStopped: it was asked to end; its checkpoint is kept.
+        SdcnError: what a training process raised on purpose.
+        WorkerError: Ray cannot start the processes, or lost one.
+    """
+    context.spool.append(NoteEvent(text="starting the training processes"))
     order = context.order
     with connected(order.ray, order.scratch) as cluster:
         context.folder.ray_job.write_text(cluster.driver_job_id)
-        share = share_out(spec.resources, cluster)
-        return fit(_training_order(context, spec, share), storage=context.run.path)
+        share = share_out(resources, cluster)
+        end = fit(_training_order(context, experiment, share, pseudo_labels), storage=context.run.path)
+    if end.stopped:
+        raise AttemptStopped("the training was asked to stop; its checkpoint is kept")
+    return TrainResults.model_validate(end.results)
 
 
-def _training_order(context: JobContext, spec: TrainSpec, share: Share) -> TrainingOrder:
+def _training_order(
+    context: JobContext, experiment: ExperimentConfig, share: Share, pseudo_labels: Path | None
+) -> TrainingOrder:
     order = context.order
     return TrainingOrder(
-        experiment=spec.resolved_experiment,
+        experiment=experiment,
+        pseudo_labels=pseudo_labels,
         run_path=context.run.path,
         attempt=order.attempt,
         stop=context.folder.stop,

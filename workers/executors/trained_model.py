@@ -31,7 +31,7 @@ def model_path(order: AttemptOrder, model: str) -> Path:
     Raises:
         WeightsError: there is none any more.
     """
-    path = _training(order, model).artifacts / MODEL_FILE
+    path = training_files(order, model).artifacts / MODEL_FILE
     if not path.is_file():
         raise WeightsError(f"model {model} is not there (any more): GET /v1/models lists those there are")
     return path
@@ -49,7 +49,7 @@ def keep_checkpoint_as_model(order: AttemptOrder, model: str, step: int | Litera
     Raises:
         BadInput: the training keeps no such checkpoint, or it cannot be read.
     """
-    training = _training(order, model)
+    training = training_files(order, model)
     try:
         return model_from_checkpoint(checkpoint_at(training.path, step), _experiment(training, model), path)
     except CheckpointNotFound as error:
@@ -58,7 +58,8 @@ def keep_checkpoint_as_model(order: AttemptOrder, model: str, step: int | Litera
         raise BadInput(f"checkpoint: {error}") from None
 
 
-def _training(order: AttemptOrder, model: str) -> RunFiles:
+def training_files(order: AttemptOrder, model: str) -> RunFiles:
+    """What the training of a model has left; `model` as for `model_path`."""
     job_id, _, run = model.partition("/")
     folder = order.home / "runs" / job_id
     return RunFiles(folder / "runs" / run if run else folder)

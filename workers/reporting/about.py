@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sdcn_core.config.data import DataSource, ScenesSource
 from service.jobs.base_spec import ExperimentSpec
+from service.jobs.second_stage_spec import SecondStageSpec
 from workers.reporting.series import Told
 
 
@@ -21,7 +22,7 @@ class About:
     """with which the same job is asked for again: JSON"""
 
 
-def about(job_id: str, spec: ExperimentSpec, digest: str, kind: str, told: Told) -> About:
+def about(job_id: str, spec: ExperimentSpec | SecondStageSpec, digest: str, kind: str, told: Told) -> About:
     """What can be said of a job from its resolved spec and its spools."""
     experiment = spec.resolved_experiment
     schedule, model, objective = experiment.schedule, experiment.model, experiment.objective
@@ -33,12 +34,18 @@ def about(job_id: str, spec: ExperimentSpec, digest: str, kind: str, told: Told)
         )
         if on
     ]
-    facts = (
-        ("backbone", model.backbone.kind),
+    of_method: tuple[tuple[str, str], ...] = (
         ("refinements", str(model.detection.refinements)),
         ("segmentation branch", "yes" if objective.segmentation_branch else "no"),
         ("collaboration", ", ".join(arrows) or "none"),
         ("optimizer steps", f"{schedule.apart_steps} apart, {schedule.loop_steps} in the loop"),
+    )
+    if isinstance(spec, SecondStageSpec):
+        assert experiment.second_stage is not None  # its spec sees to it
+        of_method = (("taught by", spec.model), ("optimizer steps", str(experiment.second_stage.steps)))
+    facts = (
+        ("backbone", model.backbone.kind),
+        *of_method,
         ("images a step", str(schedule.images_per_step)),
         ("workers", str(spec.resources.num_workers)),
     )

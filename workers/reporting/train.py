@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from service.jobs.results import TrainResults
+from service.jobs.results import Judgement, TrainResults
+from service.jobs.second_stage_spec import SecondStageSpec
 from service.jobs.train_spec import TrainSpec
 from workers.reporting.about import about, artifacts_of
 from workers.reporting.charts.error_modes import draw_error_modes
@@ -14,7 +15,14 @@ from workers.reporting.series import read_spools
 REPORT_FILE = "report.html"
 
 
-def write_train_report(results: TrainResults, *, job_id: str, spec: TrainSpec, run_path: Path) -> dict[str, Path]:
+def write_train_report(
+    results: TrainResults,
+    *,
+    job_id: str,
+    spec: TrainSpec | SecondStageSpec,
+    run_path: Path,
+    teacher: Judgement | None = None,
+) -> dict[str, Path]:
     """Draw the training's curves and write report.html; what was written, by name, in the run's artifacts:
     training_curves.png, precision_recall.png and error_modes.png (those for which there are numbers), report.html.
 
@@ -26,6 +34,7 @@ def write_train_report(results: TrainResults, *, job_id: str, spec: TrainSpec, r
         job_id: the job.
         spec: resolved.
         run_path: <home>/runs/<job id>; its spools and artifacts are read.
+        teacher: of a second stage, what it is shown beside; None: nothing is known of it, or there is none.
     """
     artifacts = artifacts_of(run_path)
     told = read_spools(run_path)
@@ -43,17 +52,18 @@ def write_train_report(results: TrainResults, *, job_id: str, spec: TrainSpec, r
     page = artifacts / REPORT_FILE
     baselines = [
         (name, judged)
-        for name, judged in (("untrained", results.untrained), ("chance", results.chance))
+        for name, judged in (("teacher", teacher), ("untrained", results.untrained), ("chance", results.chance))
         if judged is not None
     ]
     write_page(
         "train.html",
         page,
         {
-            "about": about(job_id, spec, spec.config_digest, "training", told),
+            "about": about(job_id, spec, spec.config_digest, spec.kind.replace("train", "training"), told),
             "seeds": [spec.resolved_experiment.seed],
             "results": results,
             "baselines": baselines,
+            "beside": " and ".join(BASELINES[name] for name, _ in baselines),
             "has_iou": bool(trained.iou),
             "curves": picture(
                 curves,
@@ -79,6 +89,11 @@ def write_train_report(results: TrainResults, *, job_id: str, spec: TrainSpec, r
     return {path.name: path for path, there in drawn.items() if there} | {page.name: page}
 
 
+BASELINES = {
+    "teacher": "the detector that taught it",
+    "untrained": "the same network before training",
+    "chance": "random scores",
+}
 ERROR_MODES_ALT = "stacked bars: how the best box of each class lies to its objects"
 ERROR_MODES_CAPTION = (
     "How the best box of a class lies to the objects of a training image that has it: it is correct (what CorLoc"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pydantic import JsonValue
 
 from service.jobs.base_spec import BaseSpec, ExperimentSpec
-from service.jobs.specs import JobSpec
+from service.jobs.specs import JobSpec, SecondStageSpec
 
 OF_EVERY_JOB = frozenset(BaseSpec.model_fields) | frozenset(ExperimentSpec.model_fields) | {"kind"}
 
@@ -15,7 +15,7 @@ def parameters_of(spec: JobSpec) -> dict[str, str]:
     """Parameters of a job: its experiment by dotted paths, where it has one, its resources as `resources.<field>`, and
     what only its kind has as `<kind>.<field>`; a mapping there is one parameter an entry, named variants included.
     """
-    experiment = spec.resolved_experiment.flat() if isinstance(spec, ExperimentSpec) else {}
+    experiment = spec.resolved_experiment.flat() if isinstance(spec, ExperimentSpec | SecondStageSpec) else {}
     return experiment | _flat("resources", spec.resources.model_dump(mode="json")) | _of_kind(spec)
 
 

@@ -94,7 +94,7 @@ def tracked_job(job_id: str, spec: JobSpec, created_at: datetime) -> TrackedRun:
         created_at_ms=round(created_at.timestamp() * 1000),
         parameters=parameters_of(spec),
         tags={KIND_TAG: spec.kind},
-        total_steps=spec.total_steps if spec.kind == "train" else 0,
+        total_steps=spec.total_steps if spec.kind in ("train", "second_stage") else 0,
         registered_model=None if trained_here is None else registered_name(trained_here),
         data_digest=None if trained_here is None else trained_here.data.source.digest(),
     )

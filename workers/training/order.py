@@ -33,6 +33,8 @@ class TrainingOrder(BaseModel):
     """a store of stages; None: the training begins at the beginning and leaves no state"""
     until: Stage | None = None
     """the last stage to train, for the store; None: all, and then judge"""
+    pseudo_labels: Path | None = None
+    """the file of a second stage's; None: it is none"""
     num_workers: int = Field(default=1, ge=1)
     cpus: int = Field(ge=1)
     """threads of each process"""

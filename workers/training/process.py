@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from sdcn_core.pseudo_labels.labels import load_pseudo_labels
 from sdcn_core.training.progress import TrainingHooks
 from sdcn_core.training.ranks import Ranks
 from sdcn_core.training.trainer import RunOutcome, run_training
@@ -29,4 +30,5 @@ def train_rank(order: TrainingOrder, *, hooks: TrainingHooks, ranks: Ranks, chec
         work_dir=work_dir,
         stages=order.store,
         until=order.until,
+        pseudo_labels=None if order.pseudo_labels is None else load_pseudo_labels(order.pseudo_labels),
     )

@@ -1,9 +1,10 @@
 """What a training found, as files among its artifacts."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from service.jobs.results import TrainResults
+from service.jobs.results import Judgement, TrainResults
 from workers.attempt_folder import write_atomically
 from workers.spool import EventSpool, FileEvent
 
@@ -19,17 +20,16 @@ def keep_results(spool: EventSpool, artifacts: Path, results: TrainResults) -> N
     """Write results.json and results.csv and tell of them."""
     keep_text(spool, artifacts / "results.json", results.model_dump_json(indent=2))
     table = artifacts / "results.csv"
-    write_table(results, table)
+    write_table(results.classes, results.judgements(), table)
     spool.append(FileEvent(name=table.name, path=table))
 
 
-def write_table(results: TrainResults, path: Path) -> None:
-    """AP and CorLoc per class and their means as CSV, beside those of the baselines."""
-    judged = {"": results.trained, "untrained_": results.untrained, "chance_": results.chance}
-    columns = [(prefix, judgement) for prefix, judgement in judged.items() if judgement is not None]
+def write_table(classes: Sequence[str], judged: Mapping[str, Judgement], path: Path) -> None:
+    """AP and CorLoc per class and their means as CSV: of `trained`, beside whatever else was judged."""
+    columns = [("" if name == "trained" else f"{name}_", judgement) for name, judgement in judged.items()]
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["class", *(f"{prefix}{measure}" for prefix, _ in columns for measure in ("ap", "corloc"))])
-        for name in results.classes:
+        for name in classes:
             rows.writerow([name, *(value for _, j in columns for value in (j.ap.get(name), j.corloc.get(name)))])
         rows.writerow(["mean", *(value for _, j in columns for value in (j.mean_ap, j.mean_corloc))])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sdcn_core.config.second_stage import PseudoLabelConfig
-from sdcn_core.data.image_set import ImageSet
+from sdcn_core.data.image_set import ImageRecord, ImageSet
 from sdcn_core.data.voc import VocFolder
 from sdcn_core.pseudo_labels.export import COCO_MEMBER, write_coco, write_voc
 from sdcn_core.pseudo_labels.labels import PseudoLabels
@@ -70,6 +70,18 @@ def test_the_coco_file_has_the_same_boxes_images_by_name_and_the_detector(image_
         assert [a["category_id"] - 1 for a in own] == FOUND[name].classes.tolist()
         assert [a["score"] for a in own] == FOUND[name].scores.tolist()
         assert [a["area"] for a in own] == pytest.approx((w * h).tolist())
+
+
+def test_images_in_folders_have_annotations_of_flat_names_that_say_where_they_are(tmp_path: Path) -> None:
+    ids = ("cat/1.jpg", "cat_1.png", "dog/a b.jpg", "plain.v2")
+    records = tuple(ImageRecord(name, tmp_path / "images" / name, 30, 40, (0,)) for name in ids)
+    labels = PseudoLabels(("cat", "dog"), SHA, PseudoLabelConfig(), dict.fromkeys(ids, FOUND["c"]))
+    write_voc(labels, ImageSet("train", ("cat", "dog"), records), tmp_path / "voc.zip")
+    archive = zipfile.ZipFile(tmp_path / "voc.zip")
+    names = archive.read("ImageSets/Main/train.txt").decode().split()
+    assert names == ["cat_1", "cat_1-2", "dog_a_b", "plain.v2"]
+    assert {f"Annotations/{name}.xml" for name in names} <= set(archive.namelist())
+    assert "<filename>cat/1.jpg</filename>" in archive.read("Annotations/cat_1.xml").decode()
 
 
 @pytest.mark.parametrize("write", [write_voc, write_coco])

@@ -45,7 +45,9 @@ def labels(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> PseudoLabel
     place = Place.below(tmp_path_factory.mktemp("labels"), cache)
     prepare_data(experiment, place.roots, processes=1, report=lambda _: None)
     train = open_train_set(experiment.data.source, place.roots, labels_from_difficult=False)
-    proposals = compute_proposals(train, experiment.data.proposals, cache=cache, processes=1, progress=ignore_progress)
+    proposals = compute_proposals(
+        train, experiment.data.proposals, roots=place.roots, processes=1, progress=ignore_progress
+    )
     images = {}
     for index, record in enumerate(train.records):
         own = proposals[record.image_id][: len(record.labels)]

@@ -4,6 +4,7 @@ from rich.console import Console, RenderableType
 
 from service.client.result_tables import results_view, sweep_view
 from service.jobs.results import TrainResults
+from service.jobs.second_stage_results import PseudoLabelsFound, SecondStageResults
 from service.jobs.study_results import EvaluateResults, RunFound, RunState, SweepResults
 from tests.service.jobs.test_results import COCO, judgement
 
@@ -40,3 +41,16 @@ def test_coco_s_figures_are_shown_where_there_are_some() -> None:
         assert {cell.strip() for cell in ap50} == {"1.0"}
         assert {cell.strip() for cell in large} == {"–"}
     assert "AP50" not in shown(results_view(TrainResults(classes=("car", "cat"), trained=judgement(0.5, 0.6))))
+
+
+def test_a_second_stage_stands_beside_its_teacher() -> None:
+    labels = PseudoLabelsFound(model_sha256="0" * 64, images=9, without_boxes=1, boxes={"car": 5, "cat": 4})
+    student = TrainResults(classes=("car", "cat"), trained=judgement(0.5, 0.6))
+    found = SecondStageResults(
+        model="abc", classes=("car", "cat"), pseudo_labels=labels, teacher=judgement(0.4, 0.7), student=student
+    )
+    page = shown(results_view(found))
+    assert "9 pseudo labels by abc in 9 images, 1 of them without a box" in page
+    assert "teacher" in page
+    assert "50.0" in page
+    assert "teacher" not in shown(results_view(found.model_copy(update={"student": None})))

@@ -113,6 +113,15 @@ def test_a_checkpoint_is_evaluated_by_its_step(sdcn: Sdcn, client: SdcnClient, m
     assert "keeps those of 8" in " ".join(sdcn("evaluate", model, "--checkpoint", "7").output.split())
 
 
+def test_a_second_stage_is_queued_on_a_model(sdcn: Sdcn, client: SdcnClient, model: str) -> None:
+    assert sdcn("second-stage", model, "--set", "second_stage.steps=9", "--workers", "2").exit_code == 0
+    assert sdcn("second-stage", model, "--labels-only", "--name", "boxes").exit_code == 0
+    labels, whole = (client.get(job.id) for job in client.jobs(kind="second_stage"))
+    assert (whole.spec["model"], whole.spec["train"], whole.spec["resources"]["num_workers"]) == (model, True, 2)
+    assert whole.spec["experiment"]["second_stage"]["steps"] == 9
+    assert (labels.spec["train"], labels.name) == (False, "boxes")
+
+
 def test_an_evaluation_of_nothing_ends_with_two(sdcn: Sdcn, model: str) -> None:
     done: Result = sdcn("evaluate", "ffff")
     assert done.exit_code == 2

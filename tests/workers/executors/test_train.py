@@ -83,7 +83,7 @@ def judgement(ap: float | None) -> Judgement:
 
 def test_the_table_has_a_row_for_each_class_and_the_means(tmp_path: Path) -> None:
     results = TrainResults(classes=("disc", "ring"), trained=judgement(0.25), chance=judgement(0.125))
-    write_table(results, tmp_path / "t.csv")
+    write_table(results.classes, results.judgements(), tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text().splitlines() == [
         "class,ap,corloc,chance_ap,chance_corloc",
         "disc,0.25,0.5,0.125,0.5",
