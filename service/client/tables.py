@@ -33,7 +33,7 @@ def judgements_table(classes: Sequence[str], judged: Mapping[str, Judgement]) ->
     columns = list(judged.items())
     test, train = judged["trained"].num_test_images, judged["trained"].num_train_images
     title = f"AP on {test} test images, CorLoc on {train} training images, in percent"
-    caption = results.trained.told_of_trivial_boxes() or None
+    caption = judged["trained"].told_of_trivial_boxes() or None
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("class")
     for measure in ("AP", "CorLoc"):
