@@ -125,19 +125,24 @@ def _train(experiment: ExperimentConfig, options: argparse.Namespace) -> int:
 
 
 def _table(results: dict) -> str:  # type: ignore[type-arg]  # JSON
-    """AP and CorLoc per class as text, per cent."""
+    """AP and CorLoc per class as text, per cent; the AP of labels where nobody drew the test split's boxes."""
 
     def cell(value: float | None) -> str:
         return "     -" if value is None else f"{100 * value:6.1f}"
 
-    lines = [f"{'class':<16}{'AP':>6} {'CorLoc':>6}"]
     trained = results["trained"]
-    lines += [f"{name:<16}{cell(trained['ap'][name])} {cell(trained['corloc'][name])}" for name in results["classes"]]
+    ap = "classification_ap" if "test" in trained["without_boxes"] else "ap"
+    lines = [f"{'class':<16}{'AP':>6} {'CorLoc':>6}"]
+    lines += [f"{name:<16}{cell(trained[ap][name])} {cell(trained['corloc'][name])}" for name in results["classes"]]
     lines += [
-        f"{'mean, ' + name:<16}{cell(results[name]['mean_ap'])} {cell(results[name]['mean_corloc'])}"
+        f"{'mean, ' + name:<16}{cell(results[name][f'mean_{ap}'])} {cell(results[name]['mean_corloc'])}"
         for name in ("trained", "untrained", "chance")
         if results[name] is not None
     ]
+    if "test" in trained["without_boxes"]:
+        lines.append("no boxes of the test split: the AP is that of the images' labels")
+    if "train" in trained["without_boxes"]:
+        lines.append("no boxes of the training split: CorLoc cannot be counted")
     return "\n".join(lines)
 
 

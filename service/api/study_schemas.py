@@ -35,6 +35,7 @@ def describe_run(run: StudyRun) -> RunRead:
         value=run.value,
         mean_ap=None if judgement is None else judgement.mean_ap,
         mean_corloc=None if judgement is None else judgement.mean_corloc,
+        mean_classification_ap=None if judgement is None else judgement.mean_classification_ap,
         failure=None if failure is None else FailureRead(reason=failure.reason, message=failure.message),
     )
 
@@ -88,6 +89,7 @@ def describe_model(model: Model, registered: Registered | None) -> ModelRead:
         source=model.experiment.data.source.model_dump(mode="json"),
         mean_ap=model.judgement.mean_ap,
         mean_corloc=model.judgement.mean_corloc,
+        mean_classification_ap=model.judgement.mean_classification_ap,
         created_at=model.created_at,
         files=model.files,
         registered=None

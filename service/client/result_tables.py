@@ -22,7 +22,12 @@ from service.jobs.study_results import (
 )
 
 SHOWN_TRIALS = 20
-_MEASURES = {"mean_ap": "mAP", "mean_corloc": "CorLoc", "mean_iou": "mIoU"}
+_MEASURES = {
+    "mean_ap": "mAP",
+    "mean_classification_ap": "classification mAP",
+    "mean_corloc": "CorLoc",
+    "mean_iou": "mIoU",
+}
 
 
 def results_view(results: AnyResults) -> RenderableType:
@@ -54,7 +59,8 @@ def _with_coco(table: Table, judged: Mapping[str, Judgement]) -> RenderableType:
 def ablation_table(results: AblationResults) -> Table:
     """A row each variant: its measures, and how far it is from the base row, seed by seed."""
     said = "seed" if len(results.seeds) == 1 else f"{len(results.seeds)} seeds"
-    table = Table(title=f"in percent, {said} {', '.join(map(str, results.seeds))}", title_justify="left")
+    missing = f"; {sentence}" if (sentence := results.without_boxes_sentence()) else ""
+    table = Table(title=f"in percent, {said} {', '.join(map(str, results.seeds))}{missing}", title_justify="left")
     table.add_column("variant")
     shown = [name for name in _MEASURES if any(row.measures.get(name) for row in results.rows)]
     for name in shown:
@@ -100,27 +106,22 @@ def _curve(path: str, results: SweepResults, *, share: bool) -> Table:
 
 
 def judgement_table(results: EvaluateResults) -> Table:
-    """AP, CorLoc and, where there are masks, IoU of each class."""
+    """AP, CorLoc (what boxes allow) and, where there are masks, IoU of each class."""
     judged = results.judgement
-    title = f"AP on {results.ap_split}, CorLoc on {results.corloc_split}, in percent"
+    measures = judged.shown_measures() | ({"iou": "IoU"} if judged.iou else {})
+    title = judged.where(results.ap_split, results.corloc_split, unit="in percent")
     if results.checkpoint is not None:
         title += f"; checkpoint of step {results.checkpoint}"
     caption = judged.told_of_trivial_boxes() or None
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("class")
-    columns = {"AP": judged.ap, "CorLoc": judged.corloc} | ({"IoU": judged.iou} if judged.iou else {})
-    for column in columns:
-        table.add_column(column, justify="right", style="bold")
+    for title in measures.values():
+        table.add_column(title, justify="right", style="bold")
     for label in results.classes:
-        table.add_row(label, *(percent(values.get(label)) for values in columns.values()))
+        table.add_row(label, *(percent(judged.of_class(measure, label)) for measure in measures))
     table.add_section()
-    table.add_row("mean", *_means(judged, iou="IoU" in columns), style="bold")
+    table.add_row("mean", *(percent(judged.mean_of(measure)) for measure in measures), style="bold")
     return table
-
-
-def _means(judged: Judgement, *, iou: bool) -> list[str]:
-    means = [judged.mean_ap, judged.mean_corloc, *([judged.mean_iou] if iou else [])]
-    return [percent(mean) for mean in means]
 
 
 def second_stage_view(results: SecondStageResults) -> RenderableType:

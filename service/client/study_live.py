@@ -101,6 +101,8 @@ def value_of(run: RunRead) -> str:
     """What a run that ended found, in a few words; empty before."""
     if run.mean_ap is not None:
         return f"mAP {100 * run.mean_ap:.1f}"
+    if run.mean_classification_ap is not None:
+        return f"classification mAP {100 * run.mean_classification_ap:.1f}"
     return "" if run.value is None else f"{run.value:.4g}"
 
 

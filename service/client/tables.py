@@ -24,28 +24,30 @@ COLORS = {
 
 
 def results_table(results: TrainResults) -> Table:
-    """AP and CorLoc of each class and their means in percent, beside the untrained network and chance."""
+    """AP and CorLoc (what boxes allow) of each class and their means in percent, beside the untrained network and
+    chance.
+    """
     return judgements_table(results.classes, results.judgements())
 
 
 def judgements_table(classes: Sequence[str], judged: Mapping[str, Judgement]) -> Table:
-    """AP and CorLoc of each class and their means in percent: of `trained`, beside whatever else was judged."""
-    columns = list(judged.items())
-    test, train = judged["trained"].num_test_images, judged["trained"].num_train_images
-    title = f"AP on {test} test images, CorLoc on {train} training images, in percent"
-    caption = judged["trained"].told_of_trivial_boxes() or None
+    """AP and CorLoc (what boxes allow) of each class and their means in percent: of `trained`, beside whatever else was
+    judged.
+    """
+    trained = judged["trained"]
+    measures = trained.shown_measures()
+    test, train = f"{trained.num_test_images} test images", f"{trained.num_train_images} training images"
+    title, caption = trained.where(test, train, unit="in percent"), trained.told_of_trivial_boxes() or None
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     table.add_column("class")
-    for measure in ("AP", "CorLoc"):
-        for name, _ in columns:
-            trained = name == "trained"
-            table.add_column(measure if trained else name, justify="right", style="bold" if trained else None)
+    for measure in measures.values():
+        for name in judged:
+            is_trained = name == "trained"
+            table.add_column(measure if is_trained else name, justify="right", style="bold" if is_trained else None)
     for label in classes:
-        ap = [percent(judgement.ap.get(label)) for _, judgement in columns]
-        corloc = [percent(judgement.corloc.get(label)) for _, judgement in columns]
-        table.add_row(label, *ap, *corloc)
+        table.add_row(label, *(percent(j.of_class(measure, label)) for measure in measures for j in judged.values()))
     table.add_section()
-    table.add_row("mean", *_means(columns, "mean_ap"), *_means(columns, "mean_corloc"), style="bold")
+    table.add_row("mean", *(percent(j.mean_of(measure)) for measure in measures for j in judged.values()), style="bold")
     return table
 
 
@@ -61,10 +63,6 @@ def coco_table(judged: Mapping[str, Judgement]) -> Table | None:
     for title in next(iter(figures.values())):
         table.add_row(title, *(percent(values[title]) for values in figures.values()))
     return table
-
-
-def _means(columns: list[tuple[str, Judgement]], field: str) -> list[str]:
-    return [percent(getattr(judgement, field)) for _, judgement in columns]
 
 
 def percent(share: float | None) -> str:

@@ -1,5 +1,6 @@
 """What a valid job may still be warned about before it costs hours; the answer to ?validate_only=true carries it."""
 
+from sdcn_core.config.data import LabelsSource
 from service.jobs.base_spec import ExperimentSpec
 from service.jobs.specs import JobSpec
 
@@ -13,6 +14,12 @@ def _on_experiment(spec: ExperimentSpec) -> tuple[str, ...]:
     experiment = spec.resolved_experiment
     schedule, model = experiment.schedule, experiment.model
     said: list[str] = []
+    source = experiment.data.source
+    if isinstance(source, LabelsSource) and source.annotations is None:
+        said.append(
+            "data.source has labels and no boxes: AP and CorLoc cannot be counted, results have detections and"
+            " classification AP; data.source.annotations names a folder of boxes where some are known"
+        )
     if getattr(model.backbone, "weights", None) is None and schedule.backbone.steps == 0:
         said.append(
             "model.backbone has no pretrained weights and schedule.backbone.steps is 0: it starts the detection"

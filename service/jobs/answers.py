@@ -155,6 +155,8 @@ class RunRead(Answer):
     """the sweep's metric, of an ablation mean AP; null: not known yet"""
     mean_ap: float | None
     mean_corloc: float | None
+    mean_classification_ap: float | None = None
+    """of the test images' labels: what stands for mean AP where nobody drew boxes"""
     failure: FailureRead | None
 
 
@@ -217,6 +219,8 @@ class ModelRead(Answer):
     """the data set it was trained on, as the experiment names it"""
     mean_ap: float | None
     mean_corloc: float | None
+    mean_classification_ap: float | None = None
+    """of the test images' labels: what stands for mean AP where nobody drew boxes"""
     created_at: AwareDatetime
     files: tuple[str, ...]
     """names of its artifacts"""

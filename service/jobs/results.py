@@ -110,12 +110,57 @@ class Judgement(BaseModel):
     that box reaches with this network's class scores: a detector that is no better has not localized"""
 
     def told_of_trivial_boxes(self) -> str:
-        """A sentence on what boxes reach that look at nothing; empty where nobody asked."""
+        """A sentence on what boxes reach that look at nothing; empty where nobody asked, or nobody drew boxes."""
         told = [
             f"{name.replace('_', ' ')} {_percent(box.mean_ap)} mAP, {_percent(box.mean_corloc)} CorLoc"
             for name, box in self.trivial.items()
+            if box.mean_ap is not None or box.mean_corloc is not None
         ]
         return f"With the same scores, one box an image: {'; '.join(told)}." if told else ""
+
+    def shown_measures(self) -> dict[str, str]:
+        """What a table shows of each class, field -> title: what cannot be counted without boxes is left out, and where
+        that is AP the labels' takes its place.
+        """
+        measures = {"classification_ap": "classification AP"} if "test" in self.without_boxes else {"ap": "AP"}
+        return measures if "train" in self.without_boxes else measures | {"corloc": "CorLoc"}
+
+    def of_class(self, measure: str, label: str) -> float | None:
+        """One of `shown_measures`, of one class."""
+        values: dict[str, Share | None] | None = getattr(self, measure)
+        return (values or {}).get(label)
+
+    def mean_of(self, measure: str) -> float | None:
+        """One of `shown_measures`, averaged over classes."""
+        mean: float | None = getattr(self, f"mean_{measure}")
+        return mean
+
+    def without_boxes_sentence(self) -> str:
+        """What cannot be counted because nobody drew boxes; empty where they are known.
+
+        >>> judgement = Judgement.model_construct(without_boxes=("test", "train"))
+        >>> judgement.without_boxes_sentence()
+        'no boxes: AP and CorLoc cannot be counted'
+        """
+        match self.without_boxes:
+            case ("test",):
+                return "no boxes in the test split: AP cannot be counted"
+            case ("train",):
+                return "no boxes in the training split: CorLoc cannot be counted"
+            case ():
+                return ""
+            case _:
+                return "no boxes: AP and CorLoc cannot be counted"
+
+    def where(self, test: str, train: str, *, unit: str) -> str:
+        """What was measured where, in a sentence without its end.
+
+        >>> Judgement.model_construct(without_boxes=("train",)).where("val", "train", unit="in percent")
+        'AP on val, in percent; no boxes in the training split: CorLoc cannot be counted'
+        """
+        splits = {"corloc": train}
+        shown = [f"{title} on {splits.get(name, test)}" for name, title in self.shown_measures().items()]
+        return "; ".join(part for part in (", ".join([*shown, unit]), self.without_boxes_sentence()) if part)
 
 
 def _percent(share: float | None) -> str:
@@ -151,10 +196,8 @@ class TrainResults(BaseModel):
         for name, baseline in baselines.items():
             if baseline is None:
                 continue
-            for measure, ours, theirs in (
-                ("mean AP", self.trained.mean_ap, baseline.mean_ap),
-                ("mean CorLoc", self.trained.mean_corloc, baseline.mean_corloc),
-            ):
+            for measure, title in self.trained.shown_measures().items():
+                ours, theirs = self.trained.mean_of(measure), getattr(baseline, f"mean_{measure}", None)
                 if ours is not None and theirs is not None and ours <= theirs:
-                    told.append(f"{measure} {ours:.3f} does not beat {name} ({theirs:.3f})")
+                    told.append(f"mean {title} {ours:.3f} does not beat {name} ({theirs:.3f})")
         return tuple(told)

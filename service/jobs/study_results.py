@@ -76,7 +76,15 @@ class Spread(_Found):
         )
 
 
-MEASURES = ("mean_ap", "mean_corloc", "mean_iou")
+MEASURES = ("mean_ap", "mean_classification_ap", "mean_corloc", "mean_iou")
+
+
+def _measured(judgement: Judgement, measure: str) -> float | None:
+    """The measure as a row has it: image labels take part where they stand in for boxes."""
+    if measure == "mean_classification_ap" and "test" not in judgement.without_boxes:
+        return None
+    value: float | None = getattr(judgement, measure)
+    return value
 
 
 class Row(_Found):
@@ -88,7 +96,7 @@ class Row(_Found):
     succeeded: int
     failed: int
     measures: dict[str, Spread | None]
-    """mean_ap, mean_corloc, mean_iou"""
+    """mean_ap, mean_corloc, mean_iou, and mean_classification_ap where nobody drew the boxes that AP is counted by"""
     ap: dict[str, Spread | None]
     """by class"""
     corloc: dict[str, Spread | None]
@@ -109,7 +117,7 @@ class Row(_Found):
 
         def difference(measure: str) -> Spread | None:
             pairs = [
-                (getattr(judged[seed], measure), getattr(base_judged[seed], measure))
+                (_measured(judged[seed], measure), _measured(base_judged[seed], measure))
                 for seed in judged
                 if seed in base_judged
             ]
@@ -121,7 +129,7 @@ class Row(_Found):
             overrides=dict(runs[0].overrides) if runs else {},
             succeeded=len(judged),
             failed=sum(run.state is RunState.FAILED for run in runs),
-            measures={m: Spread.of([getattr(j, m) for j in judged.values()]) for m in MEASURES},
+            measures={m: Spread.of([_measured(j, m) for j in judged.values()]) for m in MEASURES},
             ap={c: Spread.of([j.ap.get(c) for j in judged.values()]) for c in classes},
             corloc={c: Spread.of([j.corloc.get(c) for j in judged.values()]) for c in classes},
             error_modes={
@@ -154,6 +162,11 @@ class AblationResults(StudyFound):
     base_variant: str
     seeds: tuple[int, ...]
     rows: tuple[Row, ...]
+
+    def without_boxes_sentence(self) -> str:
+        """What no run could count because nobody drew boxes; empty where they are known, or no run was judged."""
+        judged = (run.judgement for run in self.runs if run.judgement is not None)
+        return next((judgement.without_boxes_sentence() for judgement in judged), "")
 
 
 class CurvePoint(_Found):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from sdcn_core.config.base import FrozenConfig
-from sdcn_core.config.data import ScenesSource
+from sdcn_core.config.data import LabelsSource, ScenesSource
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.loss_names import LOSS_NAMES
 from sdcn_core.config.search_space import Choice, Domain, Integer, LogUniform, Uniform
@@ -64,6 +64,11 @@ class Asha(FrozenConfig):
     """optimizer steps, over all stages, that every trial may train; the first rung"""
     reduction_factor: int = Field(default=3, ge=2, le=10)
 
+
+MIDWAY = ("eval/mean_ap", "eval/mean_classification_ap")
+"""of a verdict, what a training with evaluation.every_steps reports on its way"""
+OF_BOXES = ("mean_ap", "mean_corloc", "ap/", "corloc/", "coco/")
+"""beginnings of metrics below eval/ that need boxes"""
 
 PBT_REFUSED = (
     "population based training copies checkpoints between trials in the middle of a stage, where this method's three"
@@ -176,24 +181,24 @@ class SweepSpec(StudySpec):
             raise refused("seeds", f"a {search.kind} search trains each trial once: give one seed")
         if isinstance(search, RandomSearch | OptunaSearch):
             self._check_drawn_shares(base, tried)
-        _check_reported("metric", self.metric)
+        _check_reported("metric", self.metric, base)
         if self.metric.startswith("loss") and "goal" not in self.model_fields_set:
             raise refused("goal", f"say whether a small or a large {self.metric} is good: 'min' or 'max'")
         stopping = self.early_stopping
         if stopping is not None:
             metric = stopping.metric or self.metric
-            _check_reported("early_stopping.metric", metric)
+            _check_reported("early_stopping.metric", metric, base)
             if metric != self.metric and stopping.goal is None:
                 raise refused(
                     "early_stopping.goal",
                     f"say whether a small or a large {metric} is good, 'min' or 'max': the sweep's own goal,"
                     f" {self.goal!r}, is about {self.metric}",
                 )
-            if metric.startswith("eval/") and (metric != "eval/mean_ap" or base.evaluation.every_steps is None):
+            if metric.startswith("eval/") and (metric not in MIDWAY or base.evaluation.every_steps is None):
                 raise refused(
                     "early_stopping.metric",
                     f"{metric} is known only at the end of a training: set evaluation.every_steps and stop on"
-                    " eval/mean_ap, or stop on a loss",
+                    f" {' or '.join(MIDWAY)}, or stop on a loss",
                 )
             if stopping.grace_steps >= total_steps(base):
                 raise refused(
@@ -268,9 +273,21 @@ class SweepSpec(StudySpec):
         return self.num_trials * total_steps(self.resolved_experiment)
 
 
-def _check_reported(field: str, metric: str) -> None:
-    """Refuse a loss that no training reports: nothing would ever be stopped by it, and no trial would have a value."""
+def _check_reported(field: str, metric: str, base: ExperimentConfig) -> None:
+    """Refuse what no training reports: nothing would ever be stopped by it, and no trial would have a value."""
     family, _, name = metric.partition("/")
+    source = base.data.source
+    if (
+        isinstance(source, LabelsSource)
+        and source.annotations is None
+        and family == "eval"
+        and name.startswith(OF_BOXES)
+    ):
+        raise refused(
+            field,
+            f"{metric} cannot be counted: data.source has labels and no boxes. Take eval/mean_classification_ap or a"
+            " loss, or name the folder of the test split's boxes in data.source.annotations",
+        )
     if family == "loss" and name not in LOSS_NAMES:
         raise refused(field, f"no loss is named {name!r}; there are: {', '.join(f'loss/{n}' for n in LOSS_NAMES)}")
 

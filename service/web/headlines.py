@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from service.jobs.any_results import AnyResults, parse_results
 from service.jobs.data_results import CheckDataResults
-from service.jobs.results import TrainResults
+from service.jobs.results import Judgement, TrainResults
 from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
 from service.queue.records import Job
@@ -24,25 +24,24 @@ def headline(job: Job) -> str:
     results = read_results(job)
     match results:
         case TrainResults():
-            return f"{percent(results.trained.mean_ap)} mAP · {percent(results.trained.mean_corloc)} CorLoc"
+            return means(results.trained)
         case AblationResults():
             return " · ".join(
                 f"{row.variant} {percent(spread.mean)}"
                 for row in results.rows[:4]
-                if (spread := row.measures.get("mean_ap")) is not None
+                if (spread := row.measures.get("mean_ap") or row.measures.get("mean_classification_ap")) is not None
             )
         case SweepResults():
             best = next((run.value for run in results.runs if run.name == results.best), None)
             return f"best {metric_name(results.metric)} {metric_value(results.metric, best)}"
         case EvaluateResults():
-            found = f"{percent(results.judgement.mean_ap)} mAP · {percent(results.judgement.mean_corloc)} CorLoc"
+            found = means(results.judgement)
             return found if results.checkpoint is None else f"{found} at step {results.checkpoint}"
         case SecondStageResults():
             boxes = sum(results.pseudo_labels.boxes.values())
             if results.student is None:
                 return f"{boxes} pseudo labels in {results.pseudo_labels.images} images"
-            trained = results.student.trained
-            found = f"{percent(trained.mean_ap)} mAP · {percent(trained.mean_corloc)} CorLoc"
+            found = means(results.student.trained)
             return found if results.teacher is None else f"{found} · teacher {percent(results.teacher.mean_ap)} mAP"
         case PredictResults():
             return f"{results.boxes} boxes in {results.images} images"
@@ -53,6 +52,15 @@ def headline(job: Job) -> str:
             return f"{counted(len(results.classes), 'class', 'classes')} · {images}"
         case None:
             return ""
+
+
+def means(judgement: Judgement) -> str:
+    """The means that could be counted; where boxes are unknown it says so."""
+    shown = [
+        f"{percent(judgement.mean_of(measure))} {title.replace('AP', 'mAP')}"
+        for measure, title in judgement.shown_measures().items()
+    ]
+    return " · ".join([*shown, *(["no boxes"] if judgement.without_boxes else [])])
 
 
 def is_share(metric: str) -> bool:
@@ -66,7 +74,12 @@ def metric_name(metric: str) -> str:
     >>> metric_name("eval/mean_ap"), metric_name("loss/mil")
     ('mAP', 'loss/mil')
     """
-    return {"eval/mean_ap": "mAP", "eval/mean_corloc": "CorLoc", "eval/mean_iou": "mIoU"}.get(metric, metric)
+    return {
+        "eval/mean_ap": "mAP",
+        "eval/mean_classification_ap": "classification mAP",
+        "eval/mean_corloc": "CorLoc",
+        "eval/mean_iou": "mIoU",
+    }.get(metric, metric)
 
 
 def metric_value(metric: str, value: float | None) -> str:

@@ -10,7 +10,12 @@ from service.jobs.study_results import AblationResults, EvaluateResults, Row, Ru
 from service.web.headlines import metric_name, metric_value
 from service.web.text import DASH, counted, duration, percent, signed_percent
 
-MEASURES = {"mean_ap": "mAP", "mean_corloc": "CorLoc", "mean_iou": "mIoU"}
+MEASURES = {
+    "mean_ap": "mAP",
+    "mean_classification_ap": "classification mAP",
+    "mean_corloc": "CorLoc",
+    "mean_iou": "mIoU",
+}
 
 
 @dataclass(frozen=True)
@@ -67,30 +72,27 @@ def evaluate_tables(results: EvaluateResults) -> tuple[Table, ...]:
 
 
 def judgement_tables(classes: Sequence[str], judged: Mapping[str, Judgement]) -> tuple[Table, ...]:
-    """By class: AP and CorLoc of `trained` beside those of the baselines; then COCO's figures where they were asked
-    for, and the error modes of `trained`.
+    """By class: AP and CorLoc (what boxes allow) of `trained` beside those of the baselines; then COCO's figures where
+    they were asked for, and the error modes of `trained`.
     """
     trained = judged["trained"]
+    measures = trained.shown_measures()
     columns = ["class"]
-    for measure in ("AP", "CorLoc"):
+    for measure in measures.values():
         columns += [measure if name == "trained" else f"{measure}, {name}" for name in judged]
     with_iou = trained.iou is not None
     if with_iou:
         columns.append("IoU")
 
     def row(label: str) -> TableRow:
-        cells = [Cell(percent(j.ap.get(label))) for j in judged.values()]
-        cells += [Cell(percent(j.corloc.get(label))) for j in judged.values()]
+        cells = [Cell(percent(j.of_class(measure, label))) for measure in measures for j in judged.values()]
         cells += [Cell(percent((trained.iou or {}).get(label)))] if with_iou else []
         return TableRow(label, tuple(cells))
 
-    means = [Cell(percent(j.mean_ap)) for j in judged.values()] + [
-        Cell(percent(j.mean_corloc)) for j in judged.values()
-    ]
+    means = [Cell(percent(j.mean_of(measure))) for measure in measures for j in judged.values()]
     means += [Cell(percent(trained.mean_iou))] if with_iou else []
-    images = trained.num_test_images, trained.num_train_images
-    note = "AP on {} test images, CorLoc on {} training images, in per cent.".format(*images)
-    note = f"{note} {trained.told_of_trivial_boxes()}".strip()
+    test, train = f"{trained.num_test_images} test images", f"{trained.num_train_images} training images"
+    note = f"{trained.where(test, train, unit='in per cent')}. {trained.told_of_trivial_boxes()}".strip()
     by_class = Table("By class", tuple(columns), (*map(row, classes), TableRow("mean", tuple(means), total=True)), note)
     return (by_class, *_coco_tables(judged), *_mode_tables(classes, trained))
 
@@ -141,6 +143,8 @@ def ablation_tables(results: AblationResults) -> tuple[Table, ...]:
     note = "Mean ± sample standard deviation over seeds, in per cent."
     if several:
         note += f" Δ: paired difference to “{base}” with the same seed, in percentage points."
+    if missing := results.without_boxes_sentence():
+        note += f" There are {missing}."
     tables = [Table("Comparison", tuple(columns), tuple(rows), note)]
     for title, part in (("AP by class", "ap"), ("CorLoc by class", "corloc")):
         tables += _by_class(results.rows, title, part)

@@ -62,7 +62,8 @@ def write_ablation_report(
     last_title = [row.title for row in results.rows if row.variant != results.base_variant or len(results.rows) == 1][
         -1
     ]
-    judged = [row for row in results.rows if row.measures.get("mean_ap") is not None]
+    ranked_by = "mean_ap" if any(row.measures.get("mean_ap") for row in results.rows) else "mean_classification_ap"
+    judged = [row for row in results.rows if row.measures.get(ranked_by) is not None]
     page = artifacts / REPORT_FILE
     write_page(
         "ablation.html",
@@ -73,7 +74,9 @@ def write_ablation_report(
             "results": results,
             "measures": [(m, TITLES[m]) for m in MEASURES if any(row.measures.get(m) for row in results.rows)],
             "base_title": base_title,
-            "best": max(judged, key=_mean_ap) if judged else None,
+            "best": max(judged, key=lambda row: _mean(row, ranked_by)) if judged else None,
+            "ranked_by": ranked_by,
+            "ranked_title": TITLES[ranked_by],
             "by_class": [
                 ("ap", "AP", _classes(results, "ap")),
                 ("corloc", "CorLoc", _classes(results, "corloc")),
@@ -220,7 +223,7 @@ def _classes(results: AblationResults, measure: str) -> list[str]:
     return list(dict.fromkeys(name for row in results.rows for name in getattr(row, measure)))
 
 
-def _mean_ap(row: Row) -> float:
-    spread = row.measures["mean_ap"]
+def _mean(row: Row, measure: str) -> float:
+    spread = row.measures[measure]
     assert spread is not None  # only rows that have one are compared
     return spread.mean

@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 from service.jobs.study_results import MEASURES, AblationResults, Row, Spread
 
-TITLES = {"mean_ap": "mAP", "mean_corloc": "CorLoc", "mean_iou": "mIoU"}
+TITLES = {
+    "mean_ap": "mAP",
+    "mean_classification_ap": "classification mAP",
+    "mean_corloc": "CorLoc",
+    "mean_iou": "mIoU",
+}
 MODES = ("correct", "inside", "contains", "overlap", "none")
 """figure 6's order"""
 
@@ -152,6 +157,8 @@ def _measures_table(results: AblationResults) -> Table:
         rows.append((*cells, *([f"{row.succeeded} of {row.succeeded + row.failed}"] if failed else [])))
     runs = ", one run each" if seeds == 1 else f", mean ± standard deviation over {seeds} seeds"
     caption = f"In per cent{runs}; Δ is the difference to {base}{'' if seeds == 1 else ', paired by seed'}."
+    if missing := results.without_boxes_sentence():
+        caption += f" There are {missing}."
     return Table("ablation", caption, (*header, *(["runs"] if failed else [])), tuple(rows))
 
 

@@ -212,6 +212,8 @@ class Conductor:
         if found.state is RunState.SUCCEEDED and found.value is None:
             known = ", ".join(sorted(said_in(self._ledger.folder(found.name).path).values)) or "none"
             message = f"metric {self._spec.metric} was never reported; there are: {known}"
+            if found.judgement is not None and (missing := found.judgement.without_boxes_sentence()):
+                message = f"{missing}; compare by another metric: {message}"
             failure = RunFailure(reason=FailureReason.BAD_INPUT, message=message)
             found = found.model_copy(update={"state": RunState.FAILED, "failure": failure})
             self._ledger.write_found(found)

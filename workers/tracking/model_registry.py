@@ -1,6 +1,6 @@
 """A trained detector in MLflow's registry: one version a training, of the registered model of those judged alike.
 
-The alias `champion` stands for the version with the best mean AP.
+The alias `champion` stands for the version with the best mean AP, or of labels where nobody drew boxes.
 """
 
 import fcntl
@@ -36,6 +36,8 @@ RESULTS_FILE = "results.json"
 CHAMPION = "champion"
 MEAN_AP_TAG = "sdcn.mean_ap"
 MEAN_COR_LOC_TAG = "sdcn.mean_corloc"
+MEAN_CLASSIFICATION_AP_TAG = "sdcn.mean_classification_ap"
+WITHOUT_BOXES_TAG = "sdcn.without_boxes"
 DATA_TAG = "sdcn.data_digest"
 TRIES = 10
 """of a server that takes the run but not the model; after them the run is closed without"""
@@ -98,15 +100,21 @@ class _Registration:
         tags = self._tags()
         version = self._version() or self._create_version(tags)
         with _one_at_a_time(self._run_path.parent / ".models.lock"):
-            self._crown(str(version.version), tags.get(MEAN_AP_TAG))
+            self._crown(str(version.version), tags)
         return f"{self._name}/{version.version}"
 
     def _tags(self) -> dict[str, str]:
         tracked = self._writer.tracked
         tags = {JOB_TAG: tracked.job_id, DATA_TAG: tracked.data_digest or ""}
         if (results := self._results()) is not None:
-            means = {MEAN_AP_TAG: results.trained.mean_ap, MEAN_COR_LOC_TAG: results.trained.mean_corloc}
+            means = {
+                MEAN_AP_TAG: results.trained.mean_ap,
+                MEAN_COR_LOC_TAG: results.trained.mean_corloc,
+                MEAN_CLASSIFICATION_AP_TAG: results.trained.mean_classification_ap,
+            }
             tags |= {name: repr(mean) for name, mean in means.items() if mean is not None}
+            if results.trained.without_boxes:
+                tags[WITHOUT_BOXES_TAG] = results.trained.without_boxes_sentence()
         return tags
 
     def _results(self) -> TrainResults | None:
@@ -173,10 +181,10 @@ class _Registration:
             extra_files=[str(description)] if description.exists() else None,
         )
 
-    def _crown(self, version: str, mean_ap: str | None) -> None:
+    def _crown(self, version: str, tags: Mapping[str, str]) -> None:
         """Make the version the champion if it is better than the one there is: of one name, they were judged alike."""
         champion = _champion(self._client, self._name)
-        if champion is None or _number(mean_ap) > _number(champion.tags.get(MEAN_AP_TAG)):
+        if champion is None or _worth(tags) > _worth(champion.tags):
             self._client.set_registered_model_alias(self._name, CHAMPION, version)
 
 
@@ -185,8 +193,13 @@ def _champion(client: MlflowClient, name: str) -> ModelVersion | None:
     return None if number is None else client.get_model_version(name, number)
 
 
-def _number(text: str | None) -> float:
-    """A tag's number; what is unknown is worse than everything that is known, and no better than itself."""
+def _worth(tags: Mapping[str, str]) -> float:
+    """Mean AP, of labels where nobody drew boxes; what is unknown is worse than everything that is known, and no better
+    than itself.
+    """
+    text = tags.get(MEAN_AP_TAG)
+    if text is None and WITHOUT_BOXES_TAG in tags:
+        text = tags.get(MEAN_CLASSIFICATION_AP_TAG)
     return float("-inf") if text is None else float(text)
 
 

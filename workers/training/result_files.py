@@ -25,11 +25,14 @@ def keep_results(spool: EventSpool, artifacts: Path, results: TrainResults) -> N
 
 
 def write_table(classes: Sequence[str], judged: Mapping[str, Judgement], path: Path) -> None:
-    """AP and CorLoc per class and their means as CSV: of `trained`, beside whatever else was judged."""
+    """AP, CorLoc and classification AP per class and their means as CSV: of `trained`, beside whatever else was
+    judged.
+    """
     columns = [("" if name == "trained" else f"{name}_", judgement) for name, judgement in judged.items()]
+    measures = ("ap", "corloc", "classification_ap")
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["class", *(f"{prefix}{measure}" for prefix, _ in columns for measure in ("ap", "corloc"))])
+        rows.writerow(["class", *(f"{prefix}{measure}" for prefix, _ in columns for measure in measures)])
         for name in classes:
-            rows.writerow([name, *(value for _, j in columns for value in (j.ap.get(name), j.corloc.get(name)))])
-        rows.writerow(["mean", *(value for _, j in columns for value in (j.mean_ap, j.mean_corloc))])
+            rows.writerow([name, *(j.of_class(measure, name) for _, j in columns for measure in measures)])
+        rows.writerow(["mean", *(j.mean_of(measure) for _, j in columns for measure in measures)])

@@ -235,3 +235,26 @@ def _judge_as_rank(rank: int, cache: Path, folder: Path) -> None:
         (folder / f"{rank}.json").write_text(json.dumps(results_by_class(verdict.report)))
     finally:
         distributed.destroy_process_group()
+
+
+def test_a_run_without_boxes_keeps_pictures_and_what_labels_allow(inputs: RunInputs, tmp_path: Path) -> None:
+    bare = replace(
+        inputs,
+        test=replace(inputs.test, annotations=None, masks=None),
+        judged_train=replace(inputs.judged_train, annotations=None),
+    )
+    judge, verdict = judged(small_experiment(), bare)
+    told = results_by_class(verdict.report)
+    result = Judgement.model_validate(told)
+    assert result.without_boxes == ("test", "train")
+    assert (result.mean_ap, result.mean_corloc, result.error_modes, result.coco) == (None, None, None, None)
+    assert set(result.ap.values()) == set(result.corloc.values()) == {None}
+    assert 0 < (result.mean_classification_ap or 0) <= 1
+    assert judged_metrics(told).keys() == {
+        "eval/mean_classification_ap",
+        *(f"eval/classification_ap/{name}" for name, value in (result.classification_ap or {}).items() if value),
+    }
+    files = judge.keep(verdict, tmp_path)
+    assert files.keys() == {"detections.png", "gallery.jpg", "predictions.npz"}
+    assert all(cv2.imread(str(files[name])) is not None for name in ("detections.png", "gallery.jpg"))
+    assert judge.chance().without_boxes == ("test", "train")

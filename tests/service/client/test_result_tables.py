@@ -6,7 +6,7 @@ from service.client.result_tables import results_view, sweep_view
 from service.jobs.results import TrainResults
 from service.jobs.second_stage_results import PseudoLabelsFound, SecondStageResults
 from service.jobs.study_results import EvaluateResults, RunFound, RunState, SweepResults
-from tests.service.jobs.test_results import COCO, judgement
+from tests.service.jobs.test_results import COCO, judgement, without_boxes
 
 
 def shown(view: RenderableType) -> str:
@@ -54,3 +54,14 @@ def test_a_second_stage_stands_beside_its_teacher() -> None:
     assert "teacher" in page
     assert "50.0" in page
     assert "teacher" not in shown(results_view(found.model_copy(update={"student": None})))
+
+
+def test_without_boxes_the_tables_say_so_and_show_what_labels_allow() -> None:
+    bare = without_boxes()
+    found = EvaluateResults(model="abc", classes=("car", "cat"), judgement=bare, ap_split="test", corloc_split="train")
+    for results in (TrainResults(classes=("car", "cat"), trained=bare, chance=bare), found):
+        text = " ".join(shown(results_view(results)).split())
+        assert "no boxes: AP and CorLoc cannot be counted" in text
+        assert "classification AP" in text
+        assert "75.0" in text
+        assert "│ CorLoc" not in text

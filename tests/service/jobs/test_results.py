@@ -34,6 +34,17 @@ def judgement(mean_ap: float | None, mean_corloc: float | None) -> Judgement:
     )
 
 
+def without_boxes(mean: float = 0.75) -> Judgement:
+    """Of labels alone."""
+    return judgement(None, None).model_copy(
+        update={
+            "without_boxes": ("test", "train"),
+            "classification_ap": {"car": mean, "cat": None},
+            "mean_classification_ap": mean,
+        }
+    )
+
+
 def results(trained: Judgement, untrained: Judgement | None, chance: Judgement | None) -> TrainResults:
     return TrainResults(classes=("car", "cat"), trained=trained, untrained=untrained, chance=chance)
 
@@ -101,3 +112,25 @@ def test_pixels_error_modes_and_coco_s_figures_survive_json() -> None:
 def test_a_share_over_one_is_refused(field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         Judgement.model_validate(judgement(0.5, 0.6).model_dump() | {field: 1.5})
+
+
+def test_where_boxes_are_unknown_the_labels_take_their_place() -> None:
+    judged = without_boxes()
+    assert judged.shown_measures() == {"classification_ap": "classification AP"}
+    assert (judged.of_class("classification_ap", "car"), judged.mean_of("classification_ap")) == (0.75, 0.75)
+    assert judged.without_boxes_sentence() == "no boxes: AP and CorLoc cannot be counted"
+    assert judgement(0.5, 0.6).without_boxes_sentence() == ""
+    unknown = judged.model_copy(update={"trivial": {"whole_image": TrivialBox(mean_ap=None, mean_corloc=None)}})
+    assert unknown.told_of_trivial_boxes() == ""
+    assert list(judgement(0.5, 0.6).shown_measures()) == ["ap", "corloc"]
+
+
+def test_trained_on_labels_and_judged_where_boxes_exist_has_ap_and_no_corloc() -> None:
+    judged = judgement(0.5, None).model_copy(update={"without_boxes": ("train",)})
+    assert judged.shown_measures() == {"ap": "AP"}
+    assert judged.without_boxes_sentence() == "no boxes in the training split: CorLoc cannot be counted"
+
+
+def test_without_boxes_a_baseline_is_beaten_by_labels() -> None:
+    (told,) = results(without_boxes(0.5), without_boxes(0.25), without_boxes(0.75)).shortcomings()
+    assert told == "mean classification AP 0.500 does not beat chance (0.750)"

@@ -195,3 +195,24 @@ def test_of_billions_of_trials_none_is_written_out() -> None:
     space = {f"objective.{field}": {"kind": "choice", "values": values} for field in fields}
     with pytest.raises(InvalidSpec, match="777600000 trials times 1 seeds are over 200 runs"):
         SweepSpec.model_validate({"preset": "tiny", "space": space}).resolve()
+
+
+LABELS: JsonValue = {"kind": "labels", "path": "pets"}
+
+
+@pytest.mark.parametrize("metric", ["eval/mean_ap", "eval/mean_corloc", "eval/ap/cat", "eval/corloc/cat"])
+def test_a_metric_of_boxes_is_refused_where_none_are_known(metric: str) -> None:
+    asked = {"space": {"objective.tau_0": choices(0.5, 1.0)}, "overrides": {"data.source": LABELS}}
+    with pytest.raises(InvalidSpec, match=r"Take eval/mean_classification_ap or a loss, .* data.source.annotations"):
+        sweep(**asked, metric=metric)
+    assert sweep(**asked, metric="eval/mean_classification_ap").metric == "eval/mean_classification_ap"
+    with_boxes = {"data.source": {**LABELS, "annotations": "boxes"}}  # type: ignore[dict-item]
+    assert sweep(**asked | {"overrides": with_boxes}, metric=metric).metric == metric
+
+
+def test_trials_may_be_stopped_by_how_well_labels_are_told() -> None:
+    asha = {"kind": "asha", "grace_steps": 4}
+    asked = {"space": {"objective.tau_0": choices(0.5, 1.0)}, "metric": "eval/mean_classification_ap"}
+    overrides = {"data.source": LABELS, "evaluation.every_steps": 2}
+    assert sweep(**asked, early_stopping=asha, overrides=overrides).early_stopping is not None
+    assert refused_fields(**asked, early_stopping=asha, overrides={"data.source": LABELS}) == ["early_stopping.metric"]

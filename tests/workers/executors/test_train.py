@@ -75,6 +75,8 @@ def judgement(ap: float | None) -> Judgement:
         mean_ap=ap or 0,
         corloc={"disc": 0.5, "ring": None},
         mean_corloc=0.5,
+        classification_ap={"disc": 0.75, "ring": None},
+        mean_classification_ap=0.75,
         num_test_images=1,
         num_train_images=1,
         seconds_per_image=0,
@@ -85,10 +87,10 @@ def test_the_table_has_a_row_for_each_class_and_the_means(tmp_path: Path) -> Non
     results = TrainResults(classes=("disc", "ring"), trained=judgement(0.25), chance=judgement(0.125))
     write_table(results.classes, results.judgements(), tmp_path / "t.csv")
     assert (tmp_path / "t.csv").read_text().splitlines() == [
-        "class,ap,corloc,chance_ap,chance_corloc",
-        "disc,0.25,0.5,0.125,0.5",
-        "ring,,,,",
-        "mean,0.25,0.5,0.125,0.5",
+        "class,ap,corloc,classification_ap,chance_ap,chance_corloc,chance_classification_ap",
+        "disc,0.25,0.5,0.75,0.125,0.5,0.75",
+        "ring,,,,,,",
+        "mean,0.25,0.5,0.75,0.125,0.5,0.75",
     ]
 
 

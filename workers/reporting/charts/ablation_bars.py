@@ -7,7 +7,12 @@ from pathlib import Path
 from service.jobs.study_results import MEASURES, AblationResults
 from workers.reporting.charts.style import BLACK, BLUE, GREY, drawn, percent_axis
 
-TITLES = {"mean_ap": "mAP", "mean_corloc": "CorLoc", "mean_iou": "mIoU"}
+TITLES = {
+    "mean_ap": "mAP",
+    "mean_classification_ap": "classification mAP",
+    "mean_corloc": "CorLoc",
+    "mean_iou": "mIoU",
+}
 
 
 def draw_ablation_bars(results: AblationResults, path: Path) -> bool:

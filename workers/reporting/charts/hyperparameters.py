@@ -98,7 +98,12 @@ def _axis(axes: Axes, values: Sequence[JsonValue]) -> _Places:
 
 def metric_title(metric: str) -> str:
     """What a metric is called in charts and tables."""
-    return {"eval/mean_ap": "mAP", "eval/mean_corloc": "CorLoc", "eval/mean_iou": "mIoU"}.get(metric, metric)
+    return {
+        "eval/mean_ap": "mAP",
+        "eval/mean_classification_ap": "classification mAP",
+        "eval/mean_corloc": "CorLoc",
+        "eval/mean_iou": "mIoU",
+    }.get(metric, metric)
 
 
 def is_share(metric: str) -> bool:
