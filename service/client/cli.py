@@ -19,7 +19,9 @@ from service.client.following import follow
 from service.client.result_tables import results_view
 from service.client.spec_options import (
     by_method,
+    data_source,
     named,
+    on_data,
     parse_spec,
     read_file,
     registered,
@@ -54,6 +56,10 @@ class _Commands(TyperGroup):
             raise typer.Exit(2) from None
 
 
+DataKind = Annotated[
+    str | None, typer.Option(help="What the folder of --data-path looks like: voc (if not said), labels or coco.")
+]
+
 app = typer.Typer(
     cls=_Commands,
     help="Train SDCN from image labels, compare, evaluate and use what was trained, through its service.",
@@ -85,6 +91,10 @@ def submit(
     method: Annotated[
         str | None, typer.Option(help="Make the experiment WSDDN, OICR, SDCN or a row of the paper's table 2.")
     ] = None,
+    data_path: Annotated[
+        str | None, typer.Option(help="Folder of the data set, below the service's data root.")
+    ] = None,
+    data_kind: DataKind = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="One value of the experiment, as JSON.")
     ] = None,
@@ -107,7 +117,9 @@ def submit(
     resources = {"num_workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus}
     given = {"name": name, "max_attempts": max_attempts, "priority": priority}
     on, data = told_apart(on, data)
-    asked = with_data(read_file(file) | named(preset, on), data)
+    if data is not None and data_path is not None:
+        raise typer.BadParameter("--data and --data-path both name the data: give one")
+    asked = on_data(with_data(read_file(file) | named(preset, on), data), data_source(data_path, data_kind))
     asked = seeded(by_method(asked, method), seeds, seed or ())
     spec = parse_spec(with_options(asked, given, resources, override or ()))
     with terminal.open_client(url, home) as client:
@@ -224,8 +236,9 @@ def evaluate(
     ] = None,
     data: Annotated[str | None, typer.Option(help="A registered data set; else what it was trained on.")] = None,
     data_path: Annotated[
-        str | None, typer.Option(help="In its place, a folder in Pascal VOC layout below the data root.")
+        str | None, typer.Option(help="In its place, a folder of a data set below the data root.")
     ] = None,
+    data_kind: DataKind = None,
     override: Annotated[
         list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="One value below evaluation or data.")
     ] = None,
@@ -240,8 +253,7 @@ def evaluate(
     if data is not None and data_path is not None:
         raise typer.BadParameter("--data and --data-path both name the data: give one")
     with terminal.open_client(url, home) as client:
-        source: JsonValue = None if data is None else registered(data)
-        source = source if data_path is None else {"kind": "voc", "path": data_path}
+        source: JsonValue = data_source(data_path, data_kind) if data is None else registered(data)
         asked: dict[str, JsonValue] = {"kind": "evaluate", "model": model_commands.model_id(client, model)}
         step: JsonValue = int(checkpoint) if checkpoint is not None and checkpoint.isdecimal() else checkpoint
         given: dict[str, JsonValue] = {"checkpoint": step, "name": name, "ap_split": split}

@@ -16,6 +16,8 @@ from service.jobs.specs import JOB_SPEC, JobSpec
 
 STUDIES = {**dict.fromkeys(ABLATIONS, "ablation"), **dict.fromkeys(SWEEPS, "sweep")}
 """name -> kind; a name that is none of them is one of an experiment, or the service refuses it"""
+FOLDER_KINDS = ("voc", "labels", "coco")
+"""kinds of data.source that are a folder below the data root"""
 
 
 def named(name: str | None, preset: str | None) -> dict[str, JsonValue]:
@@ -98,6 +100,37 @@ def with_data(spec: dict[str, JsonValue], data: str | None) -> dict[str, JsonVal
 def registered(name: str) -> dict[str, JsonValue]:
     """A registered data set in place of a source."""
     return {"kind": "registered", "name": name}
+
+
+def data_source(path: str | None, kind: str | None) -> JsonValue:
+    """The data set in a folder below the data root; None: nothing was said.
+
+    Args:
+        path: the folder.
+        kind: what it looks like; None: Pascal VOC.
+
+    Raises:
+        typer.BadParameter: a kind without a folder, or an unknown one.
+
+    >>> data_source("pets", "labels")
+    {'kind': 'labels', 'path': 'pets'}
+    """
+    if path is None:
+        if kind is not None:
+            raise typer.BadParameter("--data-kind says what the folder of --data-path looks like: give that too")
+        return None
+    if kind is not None and kind not in FOLDER_KINDS:
+        raise typer.BadParameter(f"--data-kind is one of {', '.join(FOLDER_KINDS)}, not {kind!r}")
+    return {"kind": kind or FOLDER_KINDS[0], "path": path}
+
+
+def on_data(spec: dict[str, JsonValue], source: JsonValue) -> dict[str, JsonValue]:
+    """The spec of a training or a study on that data set; other overrides are applied after it.
+
+    Raises:
+        typer.BadParameter: the spec has no object as overrides.
+    """
+    return spec if source is None else spec | {"overrides": {"data.source": source, **_object(spec, "overrides")}}
 
 
 def seeded(spec: dict[str, JsonValue], seeds: int | None, seed: Sequence[int]) -> dict[str, JsonValue]:

@@ -223,6 +223,48 @@ def test_an_ablation_with_one_seed_speaks_of_no_deviation(tmp_path: Path) -> Non
     assert "over 1 pair of seeds" in page.text
 
 
+LABELS_ALONE = {
+    "ap": dict.fromkeys(CLASSES),
+    "mean_ap": None,
+    "corloc": dict.fromkeys(CLASSES),
+    "mean_corloc": None,
+    "error_modes": None,
+    "mean_error_modes": None,
+    "iou": None,
+    "mean_iou": None,
+    "without_boxes": ("test", "train"),
+    "classification_ap": dict.fromkeys(CLASSES, 0.625),
+    "mean_classification_ap": 0.625,
+}
+
+
+def test_a_training_without_boxes_says_so_and_shows_what_labels_allow(tmp_path: Path) -> None:
+    trained = train_results().trained.model_copy(update=LABELS_ALONE)
+    results = TrainResults(classes=CLASSES, trained=trained, chance=trained)
+    spec = TrainSpec(preset="scenes").resolve()
+    written = write_train_report(results, job_id="3f2a", spec=spec, run_path=tmp_path)
+    page = Page(written["report.html"])
+    page.check()
+    assert "There are no boxes: AP and CorLoc cannot be counted." in page.text
+    assert "classification AP" in page.text
+    assert "62.5" in page.text
+    assert "CorLoc on" not in page.text
+
+
+def test_an_ablation_without_boxes_is_ranked_by_its_labels(tmp_path: Path) -> None:
+    spec = ablation_spec(seeds=[0])
+    results = ablation_results(spec)
+    runs = [
+        run.model_copy(update={"judgement": run.judgement and run.judgement.model_copy(update=LABELS_ALONE)})
+        for run in results.runs
+    ]
+    rows = ablation_rows({row.variant: row.title for row in results.rows}, results.base_variant, runs)
+    results = results.model_copy(update={"runs": tuple(runs), "rows": rows})
+    page = Page(write_ablation_report(results, job_id="3f2a", spec=spec, run_path=tmp_path)["report.html"])
+    assert "Best by classification mAP" in page.text
+    assert "There are no boxes: AP and CorLoc cannot be counted." in page.text
+
+
 def test_an_ablation_of_which_every_run_failed_says_so(tmp_path: Path) -> None:
     spec = ablation_spec(seeds=[0])
     results = ablation_results(spec)
