@@ -31,10 +31,8 @@ def example(kind: str, form: str | None = None) -> dict[str, JsonValue]:
 
 
 def test_the_folders_of_the_document_load(tmp_path: Path) -> None:
-    for seed, path in enumerate(
-        re.findall(r"\S+\.jpg(?= |\n)", DOCUMENT.partition("```\npets/")[2].partition("```")[0])
-    ):
-        file = tmp_path / "pets" / path.removeprefix("pets/")
+    for seed, path in enumerate(re.findall(r"pets/\w+/\w+/\d\.jpg", DOCUMENT)):
+        file = tmp_path / path
         file.parent.mkdir(parents=True, exist_ok=True)
         write_image(file, seed=seed)
     source = preset("voc_squeezenet").with_overrides(example("labels")).data.source

@@ -12,6 +12,7 @@ from service.jobs.study_results import AblationResults, RunState, ablation_rows
 from service.jobs.train_spec import TrainSpec
 from tests.service.jobs.test_results import COCO
 from tests.workers.reporting.samples import (
+    CLASSES,
     ablation_results,
     ablation_spec,
     figure_5_results,
