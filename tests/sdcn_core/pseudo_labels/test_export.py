@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sdcn_core.config.data import CocoSource
 from sdcn_core.config.second_stage import PseudoLabelConfig
+from sdcn_core.data.coco import CocoFolder
 from sdcn_core.data.image_set import ImageRecord, ImageSet
 from sdcn_core.data.voc import VocFolder
 from sdcn_core.pseudo_labels.export import COCO_MEMBER, write_coco, write_voc
 from sdcn_core.pseudo_labels.labels import PseudoLabels
+from sdcn_core.structures.annotation import Annotation
 from sdcn_core.structures.pseudo_boxes import PseudoBoxes
 from tests.sdcn_core.data.voc_folders import an_object
 from tests.sdcn_core.data.voc_folders import write_voc as write_folder
@@ -70,6 +73,22 @@ def test_the_coco_file_has_the_same_boxes_images_by_name_and_the_detector(image_
         assert [a["category_id"] - 1 for a in own] == FOUND[name].classes.tolist()
         assert [a["score"] for a in own] == FOUND[name].scores.tolist()
         assert [a["area"] for a in own] == pytest.approx((w * h).tolist())
+
+
+def test_our_own_reader_finds_the_same_boxes_in_the_coco_file(image_set: ImageSet, tmp_path: Path) -> None:
+    write_coco(LABELS, image_set, tmp_path / "coco.zip")
+    with zipfile.ZipFile(tmp_path / "coco.zip") as whole:
+        whole.extractall(tmp_path / "voc")
+    source = CocoSource(
+        path="voc", annotations=COCO_MEMBER, images="JPEGImages", train_split="train", test_split="train"
+    )
+    folder = CocoFolder.at(tmp_path / "voc", source)
+    assert folder.classes == LABELS.classes
+    truths = folder.annotated_set("train").truths
+    for truth, found in zip(truths, FOUND.values(), strict=True):
+        assert isinstance(truth, Annotation)
+        np.testing.assert_array_equal(truth.boxes, found.boxes)
+        np.testing.assert_array_equal(truth.classes, found.classes)
 
 
 def test_images_in_folders_have_annotations_of_flat_names_that_say_where_they_are(tmp_path: Path) -> None:
