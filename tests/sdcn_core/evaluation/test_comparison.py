@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -118,4 +119,20 @@ def test_a_gallery_of_any_split_has_few_large_rows(tmp_path: Path, count: int, o
 def test_a_network_that_detects_nothing_has_a_gallery(tmp_path: Path) -> None:
     nothing = tuple(detections([], [], [], f"im{k}") for k in range(2))
     draw_gallery(Predictions(CLASSES, nothing, {}), small_split(tmp_path, 2), tmp_path / "g.jpg")
+    assert cv2.imread(str(tmp_path / "g.jpg")).shape[1] == 660
+
+
+def test_networks_are_compared_side_by_side_where_nobody_drew_boxes_and_none_gains(tmp_path: Path) -> None:
+    files = {name: kept(tmp_path, name, perfect(3)) for name in ("OICR", "SDCN")}
+    bare = replace(small_split(tmp_path, 3), annotations=None)
+    assert comparison_of(files, bare, tmp_path / "p.png", count=2, choose="spread")
+    page = cv2.cvtColor(cv2.imread(str(tmp_path / "p.png")), cv2.COLOR_BGR2RGB)
+    assert (page[:, 340:640] == FIRST_COLOUR).all(axis=2).sum() > 1000
+    for choose in ("largest_gain", "largest_loss"):
+        assert not comparison_of(files, bare, tmp_path / "q.png", count=2, choose=choose)
+
+
+def test_a_gallery_without_boxes_has_evenly_spread_rows(tmp_path: Path) -> None:
+    bare = replace(small_split(tmp_path, 3), annotations=None)
+    draw_gallery(Predictions(CLASSES, tuple(perfect(3)), {}), bare, tmp_path / "g.jpg")
     assert cv2.imread(str(tmp_path / "g.jpg")).shape[1] == 660

@@ -6,7 +6,7 @@ import pytest
 
 from sdcn_core.evaluation.drawing import Label, class_colours, draw_labels, shorten, text_width
 from sdcn_core.evaluation.pictures import detections_picture
-from sdcn_core.structures.annotation import Detections
+from sdcn_core.structures.annotation import Detections, ImageLabels
 from tests.sdcn_core.evaluation.made_up import annotation, detections
 
 CLASSES = ("cat", "dog")
@@ -99,3 +99,15 @@ def test_a_text_is_shortened_to_its_place() -> None:
     short = shorten("a caption that is much too long", 14, 100)
     assert short.endswith("…")
     assert text_width(short, 14) <= 100
+
+
+def test_where_nobody_drew_boxes_as_many_detections_are_drawn_as_there_are_labels(tmp_path: Path) -> None:
+    dog = class_colours(2)[1]
+    two = detections([[50, 50, 90, 90], [5, 5, 45, 45]], [0.9, 0.8], [1, 1])
+    for labels in ((1,), (0, 1)):
+        path = tmp_path / f"{len(labels)}.png"
+        detections_picture([GREY], [ImageLabels("im", labels)], [two], CLASSES, path)
+    one, both = (cv2.cvtColor(cv2.imread(str(tmp_path / f"{n}.png")), cv2.COLOR_BGR2RGB) for n in (1, 2))
+    assert count_of(both, dog) > 1.5 * count_of(one, dog)
+    truth = page_with(tmp_path / "truth.png", two)
+    assert count_of(one[120:], (255, 255, 255)) < count_of(truth[120:], (255, 255, 255)), "no object in white"
