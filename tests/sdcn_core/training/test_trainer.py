@@ -90,7 +90,8 @@ def test_two_ranks_see_the_losses_that_one_rank_sees_with_twice_the_batch(
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_its_name_and_step(tmp_path: Path, cache: Path) -> None:
-    experiment = small_experiment(**LONG, **{"schedule.learning_rate": 10.0, "schedule.refinement_factor": 10.0})
+    steep = {"schedule.learning_rate": 1.0, "objective.lambda_adv": 1000}
+    experiment = small_experiment(**LONG, **steep)
     diverging = experiment.with_overrides({"schedule.clip_norm": None, "schedule.optimizer": "sgd"})
     with pytest.raises(TrainingDiverged, match=r"loss/\w+ is (nan|inf) at step \d+ .*lower schedule\.learning_rate"):
         run(diverging, Place.below(tmp_path, cache))
