@@ -130,7 +130,7 @@ def heat_classes(scores: Sequence[Sequence[float]], boxes: Sequence[Box], height
         for y in range(height)
     ]
     peak = max(h for row in heat for cell in row for h in cell)
-    given = []
+    given: list[list[int]] = []
     for row in heat:
         given.append([])
         for cell in row:
