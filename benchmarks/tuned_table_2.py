@@ -1,17 +1,16 @@
-"""The paper's table 2 with every row tuned alike, by a running service.
+"""The paper's table 2 on generated scenes with every row tuned alike, by a running service.
 
-`python -m benchmarks.tuned_table_2 scenes [--url URL] [--out FOLDER]`: start the service with `sdcn up`. Each row of
-the table is trained with each of the same few settings and judged on validation images; with the setting that reached
-the best mAP there it is trained once for each seed and judged on the test images, which nothing has looked at before.
-Both are ordinary jobs of kind ablation. FOLDER gets their tables, report and pictures. For `animals`, a folder in VOC
-layout lies below the service's data root (`--data`) and the backbone's weights below its weights root.
+`python -m benchmarks.tuned_table_2 [--url URL] [--seeds N] [--out FOLDER]`: start the service with `sdcn up`. Each row
+of the table is trained with each of the same few settings and judged on validation images; with the setting that
+reached the best mAP there it is trained once for each seed and judged on the test images. Both are ordinary jobs of
+kind ablation. FOLDER gets their tables, reports and pictures.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -20,7 +19,7 @@ from sdcn_core.config.studies import Variant, table_2
 from service.client.client import SdcnClient
 from service.jobs.ablation_spec import AblationSpec
 from service.jobs.states import JobState
-from service.jobs.study_results import AblationResults, Row, Spread
+from service.jobs.study_results import AblationResults, Row, RunFound, Spread
 
 KEPT = ("report.html", "comparison.jpg")
 JOIN = "--"
@@ -38,7 +37,6 @@ class Looks:
     final: Mapping[str, JsonValue]
     settings: Mapping[str, Mapping[str, JsonValue]]
     """name -> overrides; each row looks at each once a tuning seed"""
-    always: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 SCENES = Looks(
@@ -57,13 +55,12 @@ SCENES = Looks(
 
 def main() -> int:
     options = _options()
-    looks = SCENES
     options.out.mkdir(parents=True, exist_ok=True)
     with SdcnClient(options.url) as client:
-        tuned, seconds = _run(client, tuning_spec(looks), options.out / "tuning")
-        chosen = chosen_settings(tuned, looks.settings)
-        _say("Tuning", tuning_table(tuned, looks.settings, chosen), seconds, options.out / "tuning.md")
-        found, seconds = _run(client, final_spec(looks, chosen, tuple(range(options.seeds))), options.out / "final")
+        tuned, seconds = _run(client, tuning_spec(SCENES), options.out / "tuning")
+        chosen = chosen_settings(tuned, SCENES.settings)
+        _say("Tuning", tuning_table(tuned, SCENES.settings, chosen), seconds, options.out / "tuning.md")
+        found, seconds = _run(client, final_spec(SCENES, chosen, tuple(range(options.seeds))), options.out / "final")
         _say("On the test images", final_table(found), seconds, options.out / "final.md")
     return 0 if all(row.failed == 0 for row in (*tuned.rows, *found.rows)) else 1
 
@@ -129,14 +126,14 @@ def final_table(found: AblationResults) -> str:
     return "\n".join(lines)
 
 
-def _cells(row: Row, found: AblationResults, base: Mapping[int, object]) -> Sequence[str]:
-    differences = []
-    for run in found.runs:
-        own, others = run.judgement, getattr(base.get(run.seed), "judgement", None)
-        if run.variant != row.variant or row.variant == found.base_variant or own is None or others is None:
-            continue
-        if own.mean_ap is not None and others.mean_ap is not None:
-            differences.append(f"{100 * (own.mean_ap - others.mean_ap):+.1f}")
+def _cells(row: Row, found: AblationResults, base: Mapping[int, RunFound]) -> Sequence[str]:
+    differences = [
+        f"{100 * (ours - theirs):+.1f}"
+        for run in found.runs
+        if run.variant == row.variant != found.base_variant
+        and (ours := _mean_ap(run)) is not None
+        and (theirs := _mean_ap(base[run.seed])) is not None
+    ]
     return (
         _percent(row.measures.get("mean_ap")),
         _percent(row.measures.get("mean_corloc")),
@@ -153,7 +150,7 @@ def _spec(
     return AblationSpec(
         name=name,
         preset=looks.preset,
-        overrides={**looks.always, **data},
+        overrides=dict(data),
         variants=tuple(variants),
         seeds=seeds,
         base_variant=variants[0].name,
@@ -183,6 +180,10 @@ def _say(title: str, table: str, seconds: float, path: Path) -> None:
     print(f"\n{title} ({seconds / 60:.1f} min)\n\n{table}\n", flush=True)
 
 
+def _mean_ap(run: RunFound) -> float | None:
+    return None if run.judgement is None else run.judgement.mean_ap
+
+
 def _mean(spread: Spread | None) -> float:
     return -1.0 if spread is None else spread.mean
 
@@ -195,7 +196,6 @@ def _percent(spread: Spread | None) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("what", choices=("scenes",))
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--seeds", type=int, default=3, help="trained and judged in the end, from 0 on")
     parser.add_argument("--out", type=Path, default=Path("tuned-table-2"))

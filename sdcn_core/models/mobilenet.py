@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from sdcn_core.config.model import MobileNetBackbone, WeightsFile
 from sdcn_core.models.backbone import Backbone
 from sdcn_core.models.full_precision import in_float32
-from sdcn_core.models.initialization import init_he, init_head
+from sdcn_core.models.initialization import init_head
 from sdcn_core.models.pixel_norm import tensorflow_pixels
-from sdcn_core.models.pretrained import load_tensors, npz_key, read_weights
+from sdcn_core.models.pretrained import fill_from_npz
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class MobileNet(Backbone):
         self.strides = (4, 8, config.stride, config.stride)
         self.early = EarlyBlocks()
         self.late = LateBlocks(max_stride=config.stride, head=has_head)
-        load_blocks((self.early, self.late), config.weights, weights_root)
+        fill_from_npz((self.early, self.late), config.weights, weights_root)
         if config.weights is None and config.frozen != "none":
             log.warning(
                 "mobilenet_v2 starts from random weights and freezes them up to %s: name weights, or freeze none",
@@ -171,25 +171,10 @@ def mobilenet_classifier(
         WeightsError: the weights cannot be had.
     """
     early, late = EarlyBlocks(), LateBlocks(max_stride=32, head=True)
-    load_blocks((early, late), weights, weights_root)
+    fill_from_npz((early, late), weights, weights_root)
     if weights is None:
         log.warning("mobilenet_v2 as classifier freezes random weights up to block 6: name weights")
     return MobileNetTrunk(early), MobileNetTail(late, num_classes)
-
-
-def load_blocks(parts: tuple[EarlyBlocks, LateBlocks], weights: WeightsFile | None, weights_root: Path | None) -> None:
-    """Fill both parts from a file, or at random.
-
-    Raises:
-        WeightsError: the weights cannot be had.
-    """
-    if weights is None:
-        for part in parts:
-            init_he(part)
-        return
-    tensors = read_weights(weights, weights_root)
-    for part in parts:
-        load_tensors(part, tensors, key_of=npz_key, source=weights.path)
 
 
 def _add_blocks(parent: nn.Module, first: int, last: int, *, stride: int, max_stride: int) -> None:

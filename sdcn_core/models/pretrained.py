@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sdcn_core.config.model import WeightsFile
 from sdcn_core.errors import WeightsError
+from sdcn_core.models.initialization import init_he
 
 KeyOf = Callable[[str], str]
 """a name in a module's state_dict() -> the name in a file"""
@@ -108,6 +109,27 @@ def recognized_keys(tensors: Mapping[str, Tensor], names: Iterable[str], layouts
     # The shorter prefix in a tie: a checkpoint may hold a second copy of the network.
     prefix, place = min(found, key=lambda candidate: (-found[candidate], len(candidate[0]), candidate[1]))
     return lambda name: prefix + layouts[place](name)
+
+
+def fill_from_npz(
+    parts: Iterable[nn.Module],
+    weights: WeightsFile | None,
+    weights_root: Path | None,
+    *,
+    adapted: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
+) -> None:
+    """Fill all parts from one `.npz` file, its tensors `adapted` first; at random (He et al.) where none is named.
+
+    Raises:
+        WeightsError: the weights cannot be had.
+    """
+    if weights is None:
+        for part in parts:
+            init_he(part)
+        return
+    tensors = adapted(read_weights(weights, weights_root))
+    for part in parts:
+        load_tensors(part, tensors, key_of=npz_key, source=weights.path)
 
 
 def npz_key(name: str) -> str:

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from sdcn_core.config.model import SqueezeNetBackbone, WeightsFile
 from sdcn_core.models.backbone import Backbone
 from sdcn_core.models.full_precision import in_float32
-from sdcn_core.models.initialization import init_he, init_head
+from sdcn_core.models.initialization import init_head
 from sdcn_core.models.pixel_norm import caffe_pixels
-from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, npz_key, read_weights
+from sdcn_core.models.pretrained import fill_from_npz, first_layer_to_rgb
 
 log = logging.getLogger(__name__)
 
@@ -158,13 +158,7 @@ def load_fires(parts: tuple[EarlyFires, LateFires], weights: WeightsFile | None,
     Raises:
         WeightsError: the weights cannot be had.
     """
-    if weights is None:
-        for part in parts:
-            init_he(part)
-        return
-    tensors = first_layer_to_rgb(read_weights(weights, weights_root), "conv1.w")
-    for part in parts:
-        load_tensors(part, tensors, key_of=npz_key, source=weights.path)
+    fill_from_npz(parts, weights, weights_root, adapted=lambda tensors: first_layer_to_rgb(tensors, "conv1.w"))
 
 
 def _pool(x: Tensor, *, stride: int, padding: int) -> Tensor:
