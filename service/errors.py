@@ -5,7 +5,10 @@ ServiceError                     500
 ├── InvalidRequest               400  a header, cursor or body cannot be read at all
 ├── JobNotFound                  404  likewise RunNotFound, ArtifactNotFound, ModelNotFound, CheckpointNotFound
 ├── IdempotencyKeyReused         422  the same key came with another body
-├── JobAlreadyEnded              409  nothing is left to cancel
+├── JobAlreadyEnded              409  nothing is left to cancel, pause or resume
+├── JobBusy                      409  what is asked must wait for what goes on
+├── JobNeeded                    409  it cannot be deleted: a data set, a job or a model needs it
+├── SpecUnreadable               409  another version stored what the job is to do
 ├── ResultsNotReady              409  the job has not succeeded (yet); of a study's table TableNotReady
 ├── ChampionUnclear              409  `champion` alone, and not exactly one is
 ├── DatasetNotFound              404  no data set is registered under this name
@@ -103,10 +106,31 @@ class IdempotencyKeyReused(ServiceError):
 
 
 class JobAlreadyEnded(ServiceError):
-    """The job has reached a final state, so it cannot be cancelled."""
+    """The job has reached a final state, so nothing can be asked of its course any more."""
 
     status = 409
     title = "The job has already ended"
+
+
+class JobBusy(ServiceError):
+    """What is asked of the job has to wait until it has ended, or waits."""
+
+    status = 409
+    title = "The job is busy"
+
+
+class JobNeeded(ServiceError):
+    """Something that is still in use needs the job or what it left."""
+
+    status = 409
+    title = "The job is still needed"
+
+
+class SpecUnreadable(ServiceError):
+    """Another version of the service stored the job's spec."""
+
+    status = 409
+    title = "The job's spec cannot be read"
 
 
 class ResultsNotReady(ServiceError):

@@ -20,6 +20,8 @@ from service.logging import set_up_logging
 from service.queue.database import open_database
 from service.queue.migrations import upgrade
 from service.queue.repository import JobQueue
+from workers.presence import WorkerPresence, capacity_of
+from workers.reconciler import Reconciler
 from workers.settings import WorkerSettings
 from workers.supervisor import Supervisor
 from workers.tracking.experiment_log import ExperimentLog, NullLog
@@ -53,12 +55,22 @@ def main() -> int:
     except (ServiceError, OSError) as error:
         log.error("worker.not_started", reason=str(error))
         return 1
-    queue = JobQueue(engine)
+    queue = JobQueue(engine, deadlines=settings.deadlines)
     experiment_log = _experiment_log(settings, queue)
     worker_id = f"{socket.gethostname()}:{os.getpid()}"
     log.info("worker.started", worker_id=worker_id, home=str(settings.home), tracking=settings.mlflow_tracking_uri)
     try:
-        Supervisor(settings, queue, experiment_log, worker_id=worker_id, pid=os.getpid(), drain=drain).run()
+        with (
+            WorkerPresence(
+                queue,
+                worker_id,
+                interval_s=settings.heartbeat_interval_s,
+                capacity_interval_s=settings.capacity_interval_s,
+                capacity=lambda: capacity_of(settings.ray_order),
+            ),
+            Reconciler(queue, worker_id, interval_s=settings.reconcile_interval_s),
+        ):
+            Supervisor(settings, queue, experiment_log, worker_id=worker_id, pid=os.getpid(), drain=drain).run()
     finally:
         experiment_log.close(timeout_s=settings.tracking_flush_timeout_s)
         engine.dispose()

@@ -17,7 +17,7 @@ from workers.errors import AttemptStopped
 from workers.failures import failure_of
 from workers.processes import die_with
 from workers.ray_runtime.environment import ray_environment
-from workers.spool import EventSpool
+from workers.spool import BegunEvent, EventSpool
 
 log = logging.getLogger("workers.attempt")
 
@@ -57,6 +57,7 @@ def _execute(order: AttemptOrder, folder: AttemptFolder) -> Outcome:
     from workers.executors.base import JobContext  # here, so that Ray finds its environment when it is imported
 
     context = JobContext(order, folder, EventSpool(folder.events))
+    context.spool.append(BegunEvent())
     match order.spec.kind:
         case "train":
             from workers.executors.train import train

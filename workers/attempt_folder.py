@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from service.jobs.budgets import Spent
 from service.jobs.specs import JobSpec
 from service.jobs.states import FailureReason
 from workers.processes import SessionRecord
@@ -36,12 +37,21 @@ class AttemptOrder(_Record):
     attempt: int
     spec: JobSpec
     """resolved"""
+    spent: Spent = Spent()
+    """what earlier attempts have used up"""
     home: Path
     data_root: Path
     weights_root: Path
     scratch: Path
     """a private folder on this host with a short path (sockets lie in it); the supervisor removes it"""
     ray: RayOrder
+
+    def is_last_before(self, reason: FailureReason) -> bool:
+        """Whether none would follow if this attempt failed for the reason."""
+        if reason.budget is None:
+            return True
+        limits = {"max_attempts": self.spec.max_attempts, "max_lost_attempts": self.spec.max_lost_attempts}
+        return self.spent.and_one(reason.budget).is_used_up(reason.budget, **limits)
 
 
 class Succeeded(_Record):

@@ -9,8 +9,8 @@ from typing import Self
 import structlog
 
 from service.errors import LeaseLost, ServiceError
-from service.jobs.states import Desired
-from service.queue.records import Claim
+from service.jobs.states import Desired, JobState
+from service.queue.records import Claim, Pulse
 from service.queue.repository import JobQueue
 
 log = structlog.get_logger()
@@ -40,7 +40,7 @@ class LeaseKeeper:
         self._monotonic = monotonic
         self._held_until_s = claimed_at_s + lease_s
         self._taken = threading.Event()
-        self._cancel = threading.Event()
+        self._pulse = Pulse(Desired.RUN, JobState.CLAIMED, overdue=False)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lease-{claim.job_id}", daemon=True)
 
@@ -59,22 +59,22 @@ class LeaseKeeper:
         return self._taken.is_set() or self._monotonic() > self._held_until_s
 
     @property
-    def wants_cancel(self) -> bool:
-        return self._cancel.is_set()
+    def pulse(self) -> Pulse:
+        """What the last beat heard."""
+        return self._pulse
 
     def beat(self) -> None:
         """Prolong the lease once; a queue that cannot be reached is passed over, for the time that is left."""
         sent_at_s = self._monotonic()
         try:
-            desired = self._queue.heartbeat(self._claim, lease_s=self._lease_s)
+            pulse = self._queue.heartbeat(self._claim, lease_s=self._lease_s)
         except LeaseLost:
             self._taken.set()
         except ServiceError as error:
             log.warning("lease.not_renewed", job_id=self._claim.job_id, reason=str(error))
         else:
             self._held_until_s = sent_at_s + self._lease_s
-            if desired is Desired.CANCEL:
-                self._cancel.set()
+            self._pulse = pulse
 
     def _run(self) -> None:
         while not self._ended.wait(self._interval_s) and not self._taken.is_set():

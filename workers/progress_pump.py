@@ -12,7 +12,16 @@ from service.errors import LeaseLost, ServiceError
 from service.jobs.progress import JobProgress
 from service.queue.records import Claim
 from service.queue.repository import JobQueue
-from workers.spool import FileEvent, MetricsEvent, NoteEvent, ProgressEvent, ResumedEvent, SpoolReader
+from workers.spool import (
+    BegunEvent,
+    Event,
+    FileEvent,
+    MetricsEvent,
+    NoteEvent,
+    ProgressEvent,
+    ResumedEvent,
+    SpoolReader,
+)
 
 log = structlog.get_logger()
 
@@ -72,8 +81,14 @@ class ProgressPump:
         self._metrics: dict[str, float] = {}
         self._message: str | None = None
         self._resumed_from: int | None = None
+        self._heard = False
         self._unwritten = False
         self._written_at_s: float | None = None
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether the attempt has said anything yet."""
+        return self._heard
 
     def pump(self, *, last: bool = False) -> None:
         """Read what is new, and write it if the last write is long enough ago, or this is to be the last.
@@ -84,6 +99,7 @@ class ProgressPump:
             LeaseLost: the job is another worker's.
         """
         while events := self._reader.read():
+            self._heard = True
             for event in events:
                 self._take(event)
         now = self._monotonic()
@@ -100,7 +116,7 @@ class ProgressPump:
         except ServiceError as error:
             log.warning("progress.not_written", job_id=self._claim.job_id, reason=str(error))
 
-    def _take(self, event: ProgressEvent | MetricsEvent | FileEvent | ResumedEvent | NoteEvent) -> None:
+    def _take(self, event: Event) -> None:
         match event:
             case ProgressEvent():
                 if self._progress is not None and event.stage != self._progress.stage:
@@ -113,7 +129,7 @@ class ProgressPump:
                 self._resumed_from = event.global_step
             case NoteEvent():
                 self._message = event.text
-            case FileEvent():
+            case FileEvent() | BegunEvent():
                 return
         self._unwritten = True
 

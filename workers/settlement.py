@@ -1,6 +1,8 @@
 """How an attempt ended, from what it said and what was seen: the one place where an exit becomes a verdict."""
 
 import signal
+from collections.abc import Collection
+from enum import Enum, auto
 from typing import assert_never
 
 from service.jobs.states import FailureReason
@@ -13,16 +15,34 @@ OUT_OF_MEMORY = (
 )
 
 
+TOO_LONG = "it ran longer than its max_runtime_s: allow more, or train for fewer steps; its checkpoints are kept"
+NEVER_BEGAN = "the training process was started and did not begin to work in the time it has for that"
+
+
+class StopCause(Enum):
+    """Why a child was asked to stop."""
+
+    CANCEL = auto()
+    """the client wants the end"""
+    PAUSE = auto()
+    """the client wants it to wait"""
+    SHUTDOWN = auto()
+    """the worker is going down"""
+    TOO_LONG = auto()
+    """it ran longer than the job may"""
+    NEVER_BEGAN = auto()
+    """it was not at work when it had to be"""
+
+
 def settlement_of(
-    outcome: Outcome | None, *, exit_status: int, cancelling: bool, draining: bool, memory_kills: int
+    outcome: Outcome | None, *, exit_status: int, causes: Collection[StopCause], memory_kills: int
 ) -> Settlement:
     """The verdict on an attempt whose processes are all gone.
 
     Args:
         outcome: what the child said; None if it died without a word.
         exit_status: of the child; negative: the signal that ended it.
-        cancelling: the client had asked for the end before.
-        draining: the worker is going down and asked the attempt to stop.
+        causes: why it was asked to stop, if it was.
         memory_kills: processes that the kernel killed for memory while it ran; 0 of an attempt that goes on after one.
     """
     match outcome:
@@ -30,10 +50,16 @@ def settlement_of(
             return Settlement.succeeded(outcome.results)  # a cancel that came too late changes nothing
         case Failed() if not outcome.reason.is_retryable:
             return Settlement.failed(outcome.reason, outcome.message)
-    if cancelling:
+    if StopCause.CANCEL in causes:
         return Settlement.cancelled()
-    if draining:
+    if StopCause.TOO_LONG in causes:
+        return Settlement.failed(FailureReason.DEADLINE, TOO_LONG)
+    if StopCause.PAUSE in causes:
+        return Settlement.paused()
+    if StopCause.SHUTDOWN in causes:
         return Settlement.released("the worker was shut down; the job goes on elsewhere")
+    if StopCause.NEVER_BEGAN in causes:
+        return Settlement.retry(FailureReason.INFRASTRUCTURE, NEVER_BEGAN)
     if memory_kills > 0:
         return Settlement.failed(FailureReason.OUT_OF_MEMORY, OUT_OF_MEMORY)
     match outcome:
@@ -42,7 +68,7 @@ def settlement_of(
         case Stopped():
             return Settlement.retry(FailureReason.INFRASTRUCTURE, "the attempt was stopped from outside the service")
         case None:
-            return Settlement.retry(FailureReason.LOST_WORKER, f"the training process {ending_of(exit_status)}")
+            return Settlement.retry(FailureReason.CRASHED, f"the training process {ending_of(exit_status)}")
         case _:
             assert_never(outcome)
 

@@ -22,6 +22,7 @@ MAX_LINE_BYTES = 256 * 1024
 
 
 class EventKind(StrEnum):
+    BEGUN = "begun"
     PROGRESS = "progress"
     METRICS = "metrics"
     FILE = "file"
@@ -35,6 +36,12 @@ class _Event(BaseModel):
 
     time_ms: int = Field(default_factory=lambda: time.time_ns() // 1_000_000)
     """milliseconds since 1970 in UTC, taken where the event arose; a second reading of the spool sees the same time"""
+
+
+class BegunEvent(_Event):
+    """The child has come so far that it works: the first word of every attempt."""
+
+    kind: Literal[EventKind.BEGUN] = EventKind.BEGUN
 
 
 class ProgressEvent(_Event):
@@ -75,7 +82,7 @@ class NoteEvent(_Event):
     text: str
 
 
-Event = ProgressEvent | MetricsEvent | FileEvent | ResumedEvent | NoteEvent
+Event = BegunEvent | ProgressEvent | MetricsEvent | FileEvent | ResumedEvent | NoteEvent
 EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -17,23 +17,32 @@ import structlog
 
 from service.errors import DatabaseUnavailable, LeaseLost, ServiceError
 from service.jobs.specs import AblationSpec, JobSpec, SweepSpec
-from service.jobs.states import FailureReason
-from service.queue.records import Claim, Settlement
+from service.jobs.states import Desired, FailureReason, JobState
+from service.queue.records import Claim, Pulse, Settlement
 from service.queue.repository import JobQueue
-from workers.attempt_folder import AttemptFolder, AttemptOrder, RayOrder, RunFolder
+from workers.attempt_folder import AttemptFolder, AttemptOrder, RunFolder
 from workers.child import Child
 from workers.lease import LeaseKeeper
 from workers.memory_events import oom_kills
 from workers.orphans import end_earlier_attempts, end_orphans, remove_placement_groups
 from workers.progress_pump import ProgressPump
 from workers.settings import WorkerSettings
-from workers.settlement import settlement_of
+from workers.settlement import NEVER_BEGAN, TOO_LONG, StopCause, settlement_of
 from workers.spool import SpoolReader
 from workers.tracking.experiment_log import ExperimentLog
 
 log = structlog.get_logger()
 
 Written = TypeVar("Written")
+
+NOTES = {
+    StopCause.CANCEL: "cancelled on request",
+    StopCause.PAUSE: "paused on request",
+    StopCause.SHUTDOWN: "the worker is shutting down",
+    StopCause.TOO_LONG: TOO_LONG,
+    StopCause.NEVER_BEGAN: NEVER_BEGAN,
+}
+"""what the trail says of a child that was asked to stop"""
 
 TICK_S = 0.1
 UNREACHABLE_PAUSE_S = 1.0
@@ -92,8 +101,6 @@ class Supervisor:
         Raises:
             ServiceError: the queue cannot be asked.
         """
-        for job_id in self._queue.rescue_lost():
-            log.warning("job.rescued", job_id=job_id)
         self._end_orphans()
         claimed_at_s = self._monotonic()
         claim = self._queue.claim(self._worker_id, lease_s=self._settings.lease_s)
@@ -159,17 +166,12 @@ class Supervisor:
                 job_id=claim.job_id,
                 attempt=claim.attempt,
                 spec=claim.spec,
+                spent=claim.spent,
                 home=settings.home,
                 data_root=settings.resolved_data_root,
                 weights_root=settings.resolved_weights_root,
                 scratch=scratch,
-                ray=RayOrder(
-                    address=settings.ray_address,
-                    auth_mode=settings.ray_auth_mode,
-                    start_timeout_s=settings.ray_start_timeout_s,
-                    num_cpus=settings.ray_num_cpus,
-                    checkpoints_to_keep=settings.checkpoints_to_keep,
-                ),
+                ray=settings.ray_order,
             )
         )
 
@@ -196,18 +198,21 @@ class Supervisor:
             monotonic=self._monotonic,
         )
         log.info("attempt.started", pid=child.pid)
-        cancelling = draining = False
+        causes: set[StopCause] = set()
+        is_running = False
         try:
             self._until_reachable(lease, lambda: self._queue.start(claim, pid=child.pid))
             while (exit_status := child.poll()) is None:
                 self._check(lease)
                 pump.pump()
-                if not cancelling and lease.wants_cancel:
-                    cancelling = True
-                    self._ask_to_stop(claim, lease, child, "cancelled on request")
-                elif not (cancelling or draining) and self._drain.is_set():
-                    draining = True
-                    self._ask_to_stop(claim, lease, child, "the worker is shutting down")
+                if pump.has_heard and not is_running:
+                    self._until_reachable(lease, lambda: self._queue.begin_running(claim))
+                    is_running = True
+                for cause in self._causes(lease) - causes:
+                    causes.add(cause)
+                    self._ask_to_stop(claim, lease, child, cause)
+                if _is_urgent(lease.pulse, causes):
+                    child.end()
                 child.press()
                 time.sleep(TICK_S)
         finally:  # also when the lease is lost: first the child, then everything else
@@ -221,15 +226,26 @@ class Supervisor:
         return settlement_of(
             folder.read_outcome(),
             exit_status=exit_status,
-            cancelling=cancelling or lease.wants_cancel,
-            draining=draining,
+            causes=causes | self._causes(lease),
             memory_kills=0 if _outlives_memory_kills(claim.spec) else (oom_kills() or 0) - (kills_before or 0),
         )
 
-    def _ask_to_stop(self, claim: Claim, lease: LeaseKeeper, child: Child, why: str) -> None:
-        log.info("attempt.stopping", why=why)
+    def _causes(self, lease: LeaseKeeper) -> set[StopCause]:
+        """Why the child should stop, as of now."""
+        pulse = lease.pulse
+        causes = {StopCause.SHUTDOWN} if self._drain.is_set() else set()
+        if pulse.desired.is_end:
+            causes.add(StopCause.CANCEL)
+        if pulse.desired is Desired.PAUSE:
+            causes.add(StopCause.PAUSE)
+        if pulse.overdue and pulse.state is not JobState.STOPPING:
+            causes.add(StopCause.TOO_LONG if pulse.state is JobState.RUNNING else StopCause.NEVER_BEGAN)
+        return causes
+
+    def _ask_to_stop(self, claim: Claim, lease: LeaseKeeper, child: Child, cause: StopCause) -> None:
+        log.info("attempt.stopping", why=cause.name.lower())
         child.ask_to_stop()
-        self._until_reachable(lease, lambda: self._queue.begin_stopping(claim, note=why))
+        self._until_reachable(lease, lambda: self._queue.begin_stopping(claim, note=NOTES[cause]))
 
     def _settle(self, claim: Claim, lease: LeaseKeeper, settlement: Settlement) -> None:
         job = self._until_reachable(lease, lambda: self._queue.settle(claim, settlement))
@@ -253,6 +269,12 @@ class Supervisor:
     def _check(lease: LeaseKeeper) -> None:
         if lease.is_lost:
             raise LeaseLost("the lease could not be kept: another worker may have the job")
+
+
+def _is_urgent(pulse: Pulse, causes: Collection[StopCause]) -> bool:
+    """Whether the child must end at once, with whatever it does."""
+    stuck = pulse.overdue and pulse.state is JobState.STOPPING
+    return pulse.desired is Desired.KILL or stuck or StopCause.NEVER_BEGAN in causes
 
 
 def _outlives_memory_kills(spec: JobSpec) -> bool:

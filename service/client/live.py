@@ -62,10 +62,10 @@ def _fraction(job: JobSummary) -> float:
 
 def whereabouts(job: JobSummary) -> str:
     """Where a job is, in a few words."""
-    attempt = f", attempt {job.attempt} of {job.max_attempts}" if job.attempt > 1 else ""
+    attempt = f", attempt {job.attempt}" if job.attempt > 1 else ""
     progress = job.progress
-    if job.state is JobState.RUNNING and job.desired is Desired.CANCEL:
-        return f"stopping soon{attempt}"
+    if job.state is JobState.RUNNING and job.desired is not Desired.RUN:
+        return f"{'pausing' if job.desired is Desired.PAUSE else 'stopping'} soon{attempt}"
     if job.state is JobState.RUNNING and progress is not None:
         return f"{progress.stage} {progress.step}/{progress.stage_steps}{attempt}"
     if job.state is JobState.RUNNING:

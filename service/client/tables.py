@@ -19,6 +19,7 @@ COLORS = {
     JobState.CANCELLED: "yellow",
     JobState.RUNNING: "cyan",
     JobState.STOPPING: "yellow",
+    JobState.PAUSED: "yellow",
     JobState.RETRY_WAIT: "yellow",
 }
 

@@ -63,7 +63,12 @@ class JobSummary(Answer):
     priority: int
     attempt: int
     """attempts begun"""
+    failed_attempts: int = 0
+    """of those, charged to the job itself: at `max_attempts` it fails"""
     max_attempts: int
+    lost_attempts: int = 0
+    """charged to a worker, Ray, a disk or the network: at `max_lost_attempts` it fails"""
+    max_lost_attempts: int = 0
     progress: JobProgress | None
     failure: FailureRead | None
     config_digest: str
@@ -73,6 +78,10 @@ class JobSummary(Answer):
     updated_at: AwareDatetime
     available_at: AwareDatetime
     """not claimed before this: the end of a back-off"""
+    deadline_at: AwareDatetime | None = None
+    """when it must have left its state; null: it may stay"""
+    cloned_from: str | None = None
+    """id of the job it was cloned from"""
     started_at: AwareDatetime | None
     ended_at: AwareDatetime | None
     links: JobLinks

@@ -12,6 +12,10 @@ from sdcn_core.config.presets import PRESETS
 from service.errors import FieldProblem, InvalidSpec
 from service.jobs.refusals import field_problems
 
+MAX_RUNTIME_S = 366 * 86400
+
+JobId = Annotated[str, Field(pattern=r"^[0-9a-f]{1,32}$")]
+Priority = Annotated[int, Field(ge=-100, le=100)]
 Overrides = dict[Annotated[str, Field(max_length=200)], JsonValue]
 
 
@@ -25,6 +29,10 @@ class Resources(FrozenConfig):
     gpus_per_worker: int = Field(default=0, ge=0, le=8)
 
 
+_HOW = ("name", "max_attempts", "max_lost_attempts", "priority", "max_runtime_s", "after")
+"""fields that say how the work is called and carried out, not what it is"""
+
+
 class BaseSpec(FrozenConfig):
     """Fields of every job. Kinds add `kind` and what they are about."""
 
@@ -32,13 +40,20 @@ class BaseSpec(FrozenConfig):
     """shown in lists and in MLflow; null: the preset's name"""
     resources: Resources = Resources()
     max_attempts: int = Field(default=3, ge=1, le=20)
-    """attempts in all; only a lost worker or failing infrastructure leads to another one"""
-    priority: int = Field(default=0, ge=-100, le=100)
+    """so many crashes of its own process fail the job; what would only come again fails it at once"""
+    max_lost_attempts: int = Field(default=10, ge=1, le=100)
+    """so many attempts lost to a worker, Ray, a disk or the network fail it"""
+    priority: Priority = 0
     """larger is claimed earlier"""
+    max_runtime_s: float | None = Field(default=None, gt=0, le=MAX_RUNTIME_S)
+    """how long it may run, over all attempts, before it is stopped and fails; null: as long as it takes"""
+    after: tuple[JobId, ...] = Field(default=(), max_length=20)
+    """ids of jobs that must have succeeded before this one is claimed; when one does not, this one is cancelled"""
 
     def digest_without_name(self) -> str:
         """Equal for specs that ask for the same work."""
-        return self.model_copy(update={"name": None, "max_attempts": 1, "priority": 0}).digest()
+        default = {name: field.get_default() for name, field in BaseSpec.model_fields.items() if name in _HOW}
+        return self.model_copy(update=default).digest()
 
 
 class ExperimentSpec(BaseSpec):

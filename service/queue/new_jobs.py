@@ -7,13 +7,16 @@ from sqlalchemy.orm import Session
 
 from service.jobs.specs import JobSpec
 from service.jobs.states import Desired, JobState
+from service.queue.dependencies import note_dependencies, wait_for
 from service.queue.tables import JobEventRow, JobRow
 
 API: Final = "api"
 
 
-def insert_job(session: Session, spec: JobSpec, *, key: str | None, body_digest: str, now: int) -> JobRow:
-    """Add a job that waits for its first claim.
+def insert_job(
+    session: Session, spec: JobSpec, *, key: str | None, body_digest: str, now: int, cloned_from: str | None = None
+) -> JobRow:
+    """Add a job that waits for its first claim, or for the jobs that it names.
 
     Args:
         session: of the transaction.
@@ -21,6 +24,10 @@ def insert_job(session: Session, spec: JobSpec, *, key: str | None, body_digest:
         key: the Idempotency-Key.
         body_digest: sha256 of the request.
         now: the database's time, ms.
+        cloned_from: id of the job whose spec it was made from.
+
+    Raises:
+        InvalidSpec: a job that it is to wait for is not there, or has ended without success.
     """
     row = JobRow(
         id=secrets.token_hex(6),
@@ -28,19 +35,26 @@ def insert_job(session: Session, spec: JobSpec, *, key: str | None, body_digest:
         name=spec.name,
         spec=spec.model_dump(mode="json"),
         config_digest=spec.config_digest,
-        state=JobState.QUEUED,
+        state=wait_for(session, spec.after),
         desired=Desired.RUN,
         priority=spec.priority,
         attempt=0,
+        failed_attempts=0,
+        lost_attempts=0,
         max_attempts=spec.max_attempts,
+        max_lost_attempts=spec.max_lost_attempts,
         available_at=now,
+        state_at=now,
+        ran_ms=0,
         idempotency_key=key,
         body_digest=body_digest,
+        cloned_from=cloned_from,
         created_at=now,
         updated_at=now,
     )
     session.add(row)
     session.flush()
+    note_dependencies(session, row.id, spec.after)
     append_event(session, row, None, actor=API, note=None, now=now)
     return row
 

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import JsonValue, ValidationError
 
 from service.errors import InvalidSpec
+from service.jobs.budgets import Spent
+from service.jobs.capacity import Capacity
 from service.jobs.data_results import CheckDataResults
 from service.jobs.data_specs import DatasetSpec
 from service.jobs.progress import JobProgress
@@ -51,12 +53,17 @@ class Job:
     desired: Desired
     priority: int
     attempt: int
+    failed_attempts: int
+    lost_attempts: int
     max_attempts: int
+    max_lost_attempts: int
     available_at: datetime
+    deadline_at: datetime | None
     progress: JobProgress | None
     results: dict[str, JsonValue] | None
     failure: Failure | None
     tracking_run_id: str | None
+    cloned_from: str | None
     created_at: datetime
     updated_at: datetime
     started_at: datetime | None
@@ -78,6 +85,18 @@ class Claim:
     tracking_run_id: str | None
     """set where an earlier attempt has begun an MLflow run"""
     worker_id: str
+    spent: Spent
+    """what earlier attempts have used up"""
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """What a worker hears when it prolongs its lease."""
+
+    desired: Desired
+    state: JobState
+    overdue: bool
+    """whether the job should have left this state"""
 
 
 @dataclass(frozen=True)
@@ -85,12 +104,12 @@ class Settlement:
     """How an attempt ended, as its worker says; the queue decides whether a retry is left."""
 
     state: JobState
-    """succeeded, failed, cancelled, or retry_wait for "again, please" """
+    """succeeded, failed, cancelled, paused, or retry_wait for "again, please" """
     reason: FailureReason | None = None
     message: str | None = None
     results: dict[str, JsonValue] | None = None
     counted: bool = True
-    """whether a retry uses up one of the job's attempts"""
+    """whether a retry is charged to one of the job's budgets"""
 
     @classmethod
     def succeeded(cls, results: dict[str, JsonValue]) -> Self:
@@ -116,6 +135,11 @@ class Settlement:
         if not reason.is_retryable:
             raise ValueError(f"{reason} is not retryable: settle the job as failed")
         return cls(JobState.RETRY_WAIT, reason, message)
+
+    @classmethod
+    def paused(cls) -> Self:
+        """The client's wish was fulfilled: the job has a checkpoint where it could, and what it held is free again."""
+        return cls(JobState.PAUSED, FailureReason.USER, "paused on request", counted=False)
 
     @classmethod
     def released(cls, message: str) -> Self:
@@ -201,6 +225,36 @@ class DatasetPage:
     datasets: tuple[Dataset, ...]
     following: str | None
     """the last name, behind which the next page begins; None: this was the last"""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """A worker that lives; times are aware UTC."""
+
+    worker_id: str
+    started_at: datetime
+    seen_at: datetime
+    capacity: Capacity | None
+    """None: its cluster has not answered yet"""
+
+
+@dataclass(frozen=True)
+class WaitingOn:
+    """One thing that a job waits for."""
+
+    kind: Literal["turn", "worker", "resources", "back_off", "dependency", "pause"]
+    detail: str
+    """a sentence for the client"""
+
+
+@dataclass(frozen=True)
+class QueuePlace:
+    """Where a job stands among those that wait."""
+
+    position: int | None
+    """1: the next to be claimed, as things stand; None: it is not to be claimed yet"""
+    waiting_on: tuple[WaitingOn, ...]
+    """empty: a worker will have it at its next look into the queue"""
 
 
 @dataclass(frozen=True)

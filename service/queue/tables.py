@@ -16,7 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from service.jobs.states import LEASED, WAITING, Desired, FailureReason, JobState
+from service.jobs.states import CLAIMABLE, LEASED, NEW, TRANSITIONS, WAITING, Desired, FailureReason, JobState
 
 NAMING = {
     "pk": "pk_%(table_name)s",
@@ -33,6 +33,20 @@ def one_of(column: str, values: type[StrEnum] | frozenset[JobState]) -> str:
     return f"{column} IN ({listed})"
 
 
+_BEFORE_STARTING = frozenset({JobState.RUNNING, JobState.STOPPING})
+"""where a claimed job went in trails older than revision 0003, which do not know `starting`"""
+
+
+def allowed_moves() -> str:
+    """SQL that holds when a job may go from `from_state` to `to_state`: the table of transitions."""
+    moves = [f"from_state IS NULL AND {one_of('to_state', NEW)}"]
+    for source in sorted(TRANSITIONS):
+        targets = TRANSITIONS[source] | (_BEFORE_STARTING if source is JobState.CLAIMED else set())
+        if targets:
+            moves.append(f"from_state = '{source}' AND {one_of('to_state', targets)}")
+    return " OR ".join(moves)
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {dict[str, Any]: JSON(none_as_null=True)}  # noqa: RUF012 - SQLAlchemy reads it off the class
@@ -47,13 +61,17 @@ class JobRow(Base):
         # A lease is whole or absent, and exactly the leased states have one.
         CheckConstraint(f"({one_of('state', LEASED)}) = (lease_token IS NOT NULL)", name="leased"),
         CheckConstraint("(lease_token IS NULL) = (lease_expires_at IS NULL)", name="lease_whole"),
+        # What waits for a claim is wanted, and only what is to be paused is paused.
+        CheckConstraint(f"NOT ({one_of('state', WAITING - {JobState.PAUSED})}) OR desired = 'run'", name="wanted"),
+        CheckConstraint("state <> 'paused' OR desired = 'pause'", name="paused"),
+        CheckConstraint("state <> 'succeeded' OR results IS NOT NULL", name="found"),
         Index(
             "ix_job_claim",
             text("priority DESC"),
             "available_at",
             "id",
-            sqlite_where=text(one_of("state", WAITING)),
-            postgresql_where=text(one_of("state", WAITING)),
+            sqlite_where=text(one_of("state", CLAIMABLE)),
+            postgresql_where=text(one_of("state", CLAIMABLE)),
         ),
         Index(
             "ix_job_lease",
@@ -75,9 +93,22 @@ class JobRow(Base):
     priority: Mapped[int]
     attempt: Mapped[int]
     """claims so far; 0 before the first"""
+    failed_attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    """charged to the job itself"""
+    lost_attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    """charged to what surrounds it"""
     max_attempts: Mapped[int]
+    """so many `failed_attempts` fail the job"""
+    max_lost_attempts: Mapped[int] = mapped_column(server_default=text("10"))
+    """so many `lost_attempts` do"""
     available_at: Mapped[int] = mapped_column(BigInteger)
     """not claimed before this: creation, or the end of a back-off"""
+    state_at: Mapped[int] = mapped_column(BigInteger)
+    """when it came to its state"""
+    deadline_at: Mapped[int | None] = mapped_column(BigInteger)
+    """when it must have left its state; null: it may stay"""
+    ran_ms: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    """in state running, over all attempts, without the present one"""
     lease_token: Mapped[str | None] = mapped_column(String(32))
     """the fence: every write of a worker names it, and a rescue takes it away"""
     lease_owner: Mapped[str | None] = mapped_column(String(200))
@@ -89,6 +120,8 @@ class JobRow(Base):
     failure_message: Mapped[str | None] = mapped_column(String(4000))
     tracking_run_id: Mapped[str | None] = mapped_column(String(64))
     """the one MLflow run of all attempts"""
+    cloned_from: Mapped[str | None] = mapped_column(String(32))
+    """id of the job whose spec this one was made from; that job may be deleted since"""
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     body_digest: Mapped[str] = mapped_column(String(64))
     """sha256 of the request, by which a repeated key is told from a reused one"""
@@ -130,6 +163,7 @@ class JobEventRow(Base):
     __table_args__ = (
         CheckConstraint(f"from_state IS NULL OR {one_of('from_state', JobState)}", name="from_state"),
         CheckConstraint(one_of("to_state", JobState), name="to_state"),
+        CheckConstraint(allowed_moves(), name="move"),
         Index("ix_job_event_job_id", "job_id", "id"),
     )
 
@@ -140,9 +174,53 @@ class JobEventRow(Base):
     from_state: Mapped[str | None] = mapped_column(String(16))
     to_state: Mapped[str] = mapped_column(String(16))
     actor: Mapped[str] = mapped_column(String(200))
-    """api, rescue, or the worker's id"""
+    """api, queue, reconciler, or the worker's id"""
     note: Mapped[str | None] = mapped_column(String(4000))
     at: Mapped[int] = mapped_column(BigInteger)
+
+
+class DependencyRow(Base):
+    """A job that waits for another."""
+
+    __tablename__ = "job_dependency"
+    __table_args__ = (Index("ix_job_dependency_after_job_id", "after_job_id"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+    after_job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
+
+
+class DeletionRow(Base):
+    """A job that was deleted, until its folder and its MLflow runs are gone too."""
+
+    __tablename__ = "job_deletion"
+
+    job_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    tracking_run_id: Mapped[str | None] = mapped_column(String(64))
+    requested_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class WorkerRow(Base):
+    """A worker and the cluster it runs jobs in, as of its last heartbeat."""
+
+    __tablename__ = "worker"
+
+    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    started_at: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[int] = mapped_column(BigInteger)
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+    """without a further heartbeat it counts as gone"""
+    capacity: Mapped[dict[str, Any] | None]
+    """service.jobs.capacity.Capacity; null: the cluster has not answered"""
+
+
+class LeaderRow(Base):
+    """Who alone does a task that every worker can do, until the lease runs out."""
+
+    __tablename__ = "leader"
+
+    task: Mapped[str] = mapped_column(String(64), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(200))
+    expires_at: Mapped[int] = mapped_column(BigInteger)
 
 
 class DatasetRow(Base):

@@ -68,7 +68,11 @@ def _now(job: Job, plan: _Plan, files: RunFiles | None) -> StudyRun:
     found = None if files is None else read_found(files)
     spools = [] if files is None else files.spools()
     said = None if not spools else last_word(spools[-1][1])
-    at_work = job.state in (JobState.RUNNING, JobState.STOPPING) and bool(spools) and spools[-1][0] == job.attempt
+    at_work = (
+        job.state in (JobState.STARTING, JobState.RUNNING, JobState.STOPPING)
+        and bool(spools)
+        and spools[-1][0] == job.attempt
+    )
     if found is not None:
         state = _ENDED[found.state]
     elif job.state.is_terminal:

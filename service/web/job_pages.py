@@ -40,9 +40,11 @@ WAYS_OUT = {
     FailureReason.BAD_INPUT: "Trying again will not help: change the experiment or its data, and submit it anew.",
     FailureReason.DIVERGED: "A loss ran away: lower schedule.learning_rate or set schedule.clip_norm, and submit anew.",
     FailureReason.OUT_OF_MEMORY: "The same would happen again: take fewer images a step, or smaller ones.",
+    FailureReason.CRASHED: "Its process ended without a word: see the log of the attempt, or try it again.",
+    FailureReason.DEPENDENCY: "It waited for a job that did not succeed: try that one again, and then this one.",
     FailureReason.LOST_WORKER: "The worker vanished. A further attempt goes on from a checkpoint.",
     FailureReason.INFRASTRUCTURE: "Ray, a disk or the network failed. A further attempt goes on from a checkpoint.",
-    FailureReason.DEADLINE: "A part took longer than it may: see the log of the attempt.",
+    FailureReason.DEADLINE: "It took longer than it may: clone it with a larger max_runtime_s, or with fewer steps.",
     FailureReason.USER: "Somebody asked for the end.",
 }
 
@@ -158,8 +160,9 @@ def _job_context(job: Job, settings: ServiceSettings, series: SeriesReader) -> d
         "pictures": pictures(shown),
         "files": shown,
         "ways_out": WAYS_OUT,
-        "cancellable": not job.state.is_terminal and job.desired is Desired.RUN,
-        "cancelling": not job.state.is_terminal and job.desired is Desired.CANCEL,
+        "cancellable": not job.state.is_terminal and not job.desired.is_end,
+        "cancelling": not job.state.is_terminal and job.desired.is_end,
+        "pausing": job.state.is_leased and job.desired is Desired.PAUSE,
         "live_url": None if job.state.is_terminal else f"/jobs/{job.job_id}/live",
         "every_ms": LIVE_MS,
     }

@@ -28,8 +28,9 @@ LONG_WAIT_S = 60.0
 """a job that could be claimed for so long is a sign that no worker runs, or that all are busy"""
 
 GROUPS: dict[str, tuple[JobState, ...]] = {
-    "waiting": (JobState.QUEUED, JobState.RETRY_WAIT),
-    "at work": (JobState.CLAIMED, JobState.RUNNING, JobState.STOPPING),
+    "waiting": (JobState.QUEUED, JobState.BLOCKED, JobState.RETRY_WAIT),
+    "paused": (JobState.PAUSED,),
+    "at work": (JobState.CLAIMED, JobState.STARTING, JobState.RUNNING, JobState.STOPPING),
     "succeeded": (JobState.SUCCEEDED,),
     "failed": (JobState.FAILED,),
     "cancelled": (JobState.CANCELLED,),

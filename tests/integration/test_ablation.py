@@ -144,7 +144,7 @@ def test_a_study_whose_child_is_killed_is_ended_by_the_next_attempt(service: Ser
     ended = service.work_off(job)
     killer.join()
     results = results_of(ended)
-    assert [attempt.exit_reason for attempt in ended.attempts] == [FailureReason.LOST_WORKER, None]
+    assert [attempt.exit_reason for attempt in ended.attempts] == [FailureReason.CRASHED, None]
     assert [run.name for run in results.runs] == ["short-seed0", "long-seed0", "short-seed1", "long-seed1"]
     assert {run.state for run in results.runs} == {RunState.SUCCEEDED}
     assert not (service.run(job, "short-seed0").path / "attempt-2").exists()

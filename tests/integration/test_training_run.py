@@ -138,7 +138,7 @@ def test_a_child_killed_midway_goes_on_from_its_checkpoint(service: Service) -> 
     killer.join()
     assert ended.state is JobState.SUCCEEDED, ended.failure
     first, second = ended.attempts
-    assert first.exit_reason is FailureReason.LOST_WORKER
+    assert first.exit_reason is FailureReason.CRASHED
     assert second.resumed_from_step is not None
     assert second.resumed_from_step > 0
     assert members(pids[0]) == []

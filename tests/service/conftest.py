@@ -13,6 +13,8 @@ from service.queue.database import open_database
 from service.queue.migrations import upgrade
 from service.queue.records import Job
 from service.queue.repository import JobQueue
+from service.queue.retry import RetryPolicy
+from service.queue.tables import Base
 from tests.service.clock import FakeClock
 
 
@@ -67,7 +69,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     url: str = request.getfixturevalue("postgres_url")
     engine = open_database(url)
     with engine.begin() as connection:
-        connection.execute(text("TRUNCATE job, job_attempt, job_event, dataset, job_dataset"))
+        connection.execute(text(f"TRUNCATE {', '.join(Base.metadata.tables)}"))
     engine.dispose()
     return url
 
@@ -86,7 +88,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def queue(engine: Engine, clock: FakeClock) -> JobQueue:
-    return JobQueue(engine, clock=clock)
+    return JobQueue(engine, clock=clock, retry=RetryPolicy(jitter=0))
 
 
 @pytest.fixture(scope="session")

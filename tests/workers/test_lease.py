@@ -3,19 +3,22 @@ from collections.abc import Callable
 import pytest
 
 from service.errors import DatabaseUnavailable, LeaseLost
-from service.jobs.states import Desired
-from service.queue.records import Claim, Job
+from service.jobs.states import Desired, JobState
+from service.queue.records import Claim, Job, Pulse
 from service.queue.repository import JobQueue
+from tests.workers.conftest import wait_until
 from workers.lease import LeaseKeeper
+
+WELL = Pulse(Desired.RUN, JobState.RUNNING, overdue=False)
 
 
 class Answers:
     """A queue whose heartbeat does what it is told to."""
 
     def __init__(self) -> None:
-        self.answer: Desired | Exception = Desired.RUN
+        self.answer: Pulse | Exception = WELL
 
-    def heartbeat(self, _claim: Claim, *, lease_s: float) -> Desired:
+    def heartbeat(self, _claim: Claim, *, lease_s: float) -> Pulse:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -66,7 +69,7 @@ def test_a_database_that_is_away_for_a_moment_costs_nothing(
     clock[0] += 20
     keeper.beat()
     assert not keeper.is_lost
-    answers.answer = Desired.RUN
+    answers.answer = WELL
     keeper.beat()
     clock[0] += 25
     assert not keeper.is_lost
@@ -87,10 +90,10 @@ def test_a_beat_that_hangs_does_not_hide_that_the_lease_ran_out(keeper: LeaseKee
 
 
 def test_a_wish_to_cancel_is_heard(keeper: LeaseKeeper, answers: Answers) -> None:
-    assert not keeper.wants_cancel
-    answers.answer = Desired.CANCEL
+    assert keeper.pulse.desired is Desired.RUN
+    answers.answer = Pulse(Desired.CANCEL, JobState.RUNNING, overdue=True)
     keeper.beat()
-    assert keeper.wants_cancel
+    assert keeper.pulse == answers.answer
 
 
 def test_beats_come_by_themselves_while_the_block_lasts(queue: JobQueue, submit: Callable[..., Job]) -> None:
@@ -99,4 +102,4 @@ def test_beats_come_by_themselves_while_the_block_lasts(queue: JobQueue, submit:
     assert claim is not None
     with LeaseKeeper(queue, claim, lease_s=30, interval_s=0.01, claimed_at_s=0, monotonic=lambda: 0.0) as keeper:
         queue.request_cancel(job.job_id)
-        assert keeper._cancel.wait(10)
+        wait_until(lambda: keeper.pulse.desired is Desired.CANCEL)

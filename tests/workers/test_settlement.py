@@ -3,11 +3,11 @@ from typing import Any
 from service.jobs.states import FailureReason, JobState
 from service.queue.records import Settlement
 from workers.attempt_folder import Failed, Outcome, Stopped, Succeeded
-from workers.settlement import settlement_of
+from workers.settlement import StopCause, settlement_of
 
 
 def settle(outcome: Outcome | None, **seen: Any) -> Settlement:
-    facts: dict[str, Any] = {"exit_status": 0, "cancelling": False, "draining": False, "memory_kills": 0}
+    facts: dict[str, Any] = {"exit_status": 0, "causes": (), "memory_kills": 0}
     return settlement_of(outcome, **(facts | seen))
 
 
@@ -16,20 +16,20 @@ def failed(reason: FailureReason) -> Failed:
 
 
 def test_a_success_outlives_a_cancel_and_a_drain() -> None:
-    ended = settle(Succeeded(results={"a": 1}), cancelling=True, draining=True)
+    ended = settle(Succeeded(results={"a": 1}), causes={StopCause.CANCEL, StopCause.SHUTDOWN})
     assert (ended.state, ended.results) == (JobState.SUCCEEDED, {"a": 1})
 
 
 def test_a_failure_that_would_come_again_outlives_a_cancel() -> None:
-    assert settle(failed(FailureReason.BAD_INPUT), cancelling=True).state is JobState.FAILED
+    assert settle(failed(FailureReason.BAD_INPUT), causes={StopCause.CANCEL}).state is JobState.FAILED
 
 
 def test_a_passing_failure_of_a_cancelled_job_is_its_cancellation() -> None:
-    assert settle(failed(FailureReason.INFRASTRUCTURE), cancelling=True).state is JobState.CANCELLED
+    assert settle(failed(FailureReason.INFRASTRUCTURE), causes={StopCause.CANCEL}).state is JobState.CANCELLED
 
 
 def test_a_killed_child_of_a_cancelled_job_is_its_cancellation() -> None:
-    assert settle(None, exit_status=-9, cancelling=True).state is JobState.CANCELLED
+    assert settle(None, exit_status=-9, causes={StopCause.CANCEL}).state is JobState.CANCELLED
 
 
 def test_a_stop_nobody_asked_for_is_tried_again() -> None:
@@ -54,5 +54,23 @@ def test_a_signal_without_a_name_is_told_by_its_number() -> None:
 
 
 def test_a_shutdown_of_the_worker_costs_the_job_no_attempt() -> None:
-    released = settle(Stopped(), draining=True)
+    released = settle(Stopped(), causes={StopCause.SHUTDOWN})
     assert (released.state, released.counted) == (JobState.RETRY_WAIT, False)
+
+
+def test_a_child_stopped_for_a_pause_leaves_the_job_paused() -> None:
+    assert settle(Stopped(), causes={StopCause.PAUSE, StopCause.SHUTDOWN}).state is JobState.PAUSED
+
+
+def test_an_end_that_is_wanted_outweighs_a_pause() -> None:
+    assert settle(Stopped(), causes={StopCause.PAUSE, StopCause.CANCEL}).state is JobState.CANCELLED
+
+
+def test_a_job_stopped_for_its_time_fails_even_where_a_pause_was_wanted() -> None:
+    ended = settle(Stopped(), causes={StopCause.TOO_LONG, StopCause.PAUSE})
+    assert (ended.state, ended.reason) == (JobState.FAILED, FailureReason.DEADLINE)
+
+
+def test_a_child_that_never_began_is_the_infrastructures_failure() -> None:
+    ended = settle(None, exit_status=-9, causes={StopCause.NEVER_BEGAN})
+    assert (ended.state, ended.reason) == (JobState.RETRY_WAIT, FailureReason.INFRASTRUCTURE)

@@ -10,18 +10,13 @@ from pathlib import Path
 
 import ray
 
+from service.jobs.capacity import Node
 from workers.attempt_folder import RayOrder
 from workers.errors import ClusterUnavailable
 from workers.ray_runtime.environment import LOCAL, token_path
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """training passes no data through Ray; its default would reserve a third of the memory"""
-
-
-@dataclass(frozen=True)
-class Node:
-    cpus: float
-    gpus: float
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def connected(order: RayOrder, scratch: Path) -> Iterator[Cluster]:
     try:
         signal.signal(signal.SIGTERM, on_sigterm)
         yield Cluster(
-            nodes=tuple(_read_node(node["Resources"]) for node in ray.nodes() if node["Alive"]),
+            nodes=nodes_alive(),
             is_local=order.address == LOCAL,
             driver_job_id=ray.get_runtime_context().get_job_id(),
         )
@@ -77,6 +72,11 @@ def _start_local(order: RayOrder, scratch: Path) -> None:
         _temp_dir=str(scratch / "ray"),  # below a private folder: Ray makes its own world-writable
         log_to_driver=True,
     )
+
+
+def nodes_alive() -> tuple[Node, ...]:
+    """The nodes of the connected cluster."""
+    return tuple(_read_node(node["Resources"]) for node in ray.nodes() if node["Alive"])
 
 
 def _read_node(resources: dict[str, float]) -> Node:

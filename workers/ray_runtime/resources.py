@@ -5,9 +5,10 @@ from pathlib import Path
 
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 
+from service.jobs.capacity import asked, rooms, said_of
 from service.jobs.specs import Resources
 from workers.errors import ClusterTooSmall, ClusterUnavailable
-from workers.ray_runtime.cluster import Cluster, Node
+from workers.ray_runtime.cluster import Cluster
 
 START_RETRIES = 2
 """Ray would try to start a worker group without end"""
@@ -33,19 +34,13 @@ def share_out(resources: Resources, cluster: Cluster) -> Share:
     total = int(sum(node.cpus for node in cluster.nodes))
     candidates = [resources.cpus_per_worker] if resources.cpus_per_worker else range(max(1, total // wanted), 0, -1)
     for cpus in candidates:
-        if sum(_fitting(node, cpus, gpus) for node in cluster.nodes) >= wanted:
+        if rooms(cluster.nodes, cpus, gpus) >= wanted:
             return Share(wanted, cpus, gpus)
-    asked = f"{wanted} workers with {resources.cpus_per_worker or 1} CPUs" + (f" and {gpus} GPUs" if gpus else "")
-    there = "; ".join(f"{node.cpus:g} CPUs, {node.gpus:g} GPUs" for node in cluster.nodes) or "no node"
-    message = f"resources: {asked} each do not fit into the cluster, which has {there}: ask for less"
+    there = said_of(cluster.nodes)
+    message = f"resources: {asked(resources)} do not fit into the cluster, which has {there}: ask for less"
     if cluster.is_local:
         raise ClusterTooSmall(f"{message}, or run a worker on a larger machine")
     raise ClusterUnavailable(f"{message}, or add nodes")
-
-
-def _fitting(node: Node, cpus: int, gpus: int) -> int:
-    by_cpus = int(node.cpus // cpus)
-    return min(by_cpus, int(node.gpus // gpus)) if gpus else by_cpus
 
 
 def study_share(resources: Resources) -> Share:
@@ -71,8 +66,8 @@ def side_by_side(share: Share, cluster: Cluster, max_parallel: int | None) -> in
     All processes ask for the same, so room for n * num_workers of them is room for n groups wherever Ray puts them,
     and no group waits for processes while it holds others.
     """
-    rooms = sum(_fitting(node, share.cpus, share.gpus) for node in cluster.nodes)
-    return max(1, min(rooms // share.num_workers, max_parallel or rooms))
+    fitting = rooms(cluster.nodes, share.cpus, share.gpus)
+    return max(1, min(fitting // share.num_workers, max_parallel or fitting))
 
 
 def scaling_config(share: Share) -> ScalingConfig:

@@ -22,9 +22,11 @@ def to_be_tried_again(order: AttemptOrder, runs: Sequence[RunFound]) -> Failed |
         runs: how all of them ended.
     """
     passing = [(run.name, run.failure) for run in runs if run.failure is not None and run.failure.reason.is_retryable]
-    if not passing or order.attempt >= order.spec.max_attempts:
+    if not passing:
         return None
     name, failure = passing[0]
+    if order.is_last_before(failure.reason):
+        return None
     message = f"{len(passing)} of {len(runs)} runs are to be tried again; {name}: {failure.message}"
     return Failed(reason=failure.reason, message=message[:MESSAGE_LENGTH])
 

@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import OperationalError
 
 from service.errors import DatabaseUnavailable
@@ -57,12 +57,16 @@ def _migrate(database_url: str, step: Callable[[Config, str], None], revision: s
     try:
         if engine.dialect.name == "sqlite":
             _use_write_ahead_log(engine, Path(str(path)))
+            event.listen(engine, "connect", _without_foreign_keys)
+            engine.dispose()
         with engine.begin() as connection:  # on SQLite this takes the write lock, so a second process waits here
             if engine.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
             config = _config()
             config.attributes["connection"] = connection
             step(config, revision)
+            if engine.dialect.name == "sqlite":
+                _check_foreign_keys(connection)
     except OperationalError as error:
         reason = str(error.orig).strip() or type(error.orig).__name__
         raise DatabaseUnavailable(
@@ -71,6 +75,16 @@ def _migrate(database_url: str, step: Callable[[Config, str], None], revision: s
         ) from error
     finally:
         engine.dispose()
+
+
+def _without_foreign_keys(connection: sqlite3.Connection, _record: object) -> None:
+    """To change a table SQLite makes another in its place; dropping the first would take along what refers to it."""
+    connection.execute("PRAGMA foreign_keys = OFF")
+
+
+def _check_foreign_keys(connection: Connection) -> None:
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    assert not broken, f"a migration left rows that refer to nothing: {broken[:5]}"  # rolls it back
 
 
 def _use_write_ahead_log(engine: Engine, path: Path) -> None:

@@ -62,7 +62,7 @@ def test_whereabouts_are_said_in_words() -> None:
     assert whereabouts(look(JobState.RUNNING, 0.1, desired=Desired.CANCEL)) == "stopping soon"
     lost = FailureRead(reason=FailureReason.LOST_WORKER, message="")
     waiting = look(JobState.RETRY_WAIT, failure=lost, attempt=2)
-    assert whereabouts(waiting) == "waits to try again after lost_worker, attempt 2 of 3"
+    assert whereabouts(waiting) == "waits to try again after lost_worker, attempt 2"
 
 
 def test_the_table_has_every_class_and_the_means_beside_the_baselines() -> None:

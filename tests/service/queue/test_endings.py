@@ -3,6 +3,7 @@
 import pytest
 
 from service.errors import JobAlreadyEnded, JobNotFound
+from service.jobs.budgets import Spent
 from service.jobs.specs import TrainSpec
 from service.jobs.states import Desired, FailureReason, JobState
 from service.queue.records import Job, Settlement
@@ -30,9 +31,10 @@ def test_a_job_that_waits_for_a_retry_is_cancelled_at_once(queue: JobQueue, job:
 def test_a_running_job_runs_on_until_its_worker_heeds_the_wish(queue: JobQueue, job: Job) -> None:
     claim = claimed(queue)
     queue.start(claim)
+    queue.begin_running(claim)
     asked = queue.request_cancel(job.job_id)
     assert (asked.state, asked.desired) == (JobState.RUNNING, Desired.CANCEL)
-    assert queue.heartbeat(claim, lease_s=30) is Desired.CANCEL
+    assert queue.heartbeat(claim, lease_s=30).desired is Desired.CANCEL
     queue.begin_stopping(claim)
     assert queue.get(job.job_id).state is JobState.STOPPING
     assert queue.settle(claim, Settlement.cancelled()).state is JobState.CANCELLED
@@ -65,15 +67,15 @@ def test_cancelling_an_unknown_job_says_so(queue: JobQueue) -> None:
 
 def test_a_retry_waits_longer_each_time_and_then_fails(queue: JobQueue, job: Job, clock: FakeClock) -> None:
     for delay_s in (5, 10):
-        waiting = queue.settle(claimed(queue), Settlement.retry(FailureReason.INFRASTRUCTURE, "no disk"))
+        waiting = queue.settle(claimed(queue), Settlement.retry(FailureReason.CRASHED, "no word"))
         assert waiting.state is JobState.RETRY_WAIT
         clock.advance(delay_s - 0.001)
         assert queue.claim("w", lease_s=30) is None
         clock.advance(0.001)
-    failed = queue.settle(claimed(queue), Settlement.retry(FailureReason.INFRASTRUCTURE, "no disk"))
+    failed = queue.settle(claimed(queue), Settlement.retry(FailureReason.CRASHED, "no word"))
     assert failed.failure is not None
-    assert (failed.state, failed.failure.reason) == (JobState.FAILED, FailureReason.INFRASTRUCTURE)
-    assert failed.failure.message == "no disk; that was attempt 3 of 3"
+    assert (failed.state, failed.failure.reason) == (JobState.FAILED, FailureReason.CRASHED)
+    assert failed.failure.message == "no word; that was failed attempt 3 of 3 (max_attempts)"
     assert [attempt.outcome for attempt in failed.attempts] == [
         JobState.RETRY_WAIT,
         JobState.RETRY_WAIT,
@@ -82,7 +84,7 @@ def test_a_retry_waits_longer_each_time_and_then_fails(queue: JobQueue, job: Job
 
 
 def test_a_job_that_is_given_back_is_due_at_once_and_costs_no_attempt(queue: JobQueue, spec: TrainSpec) -> None:
-    job = enqueue(queue, spec.model_copy(update={"max_attempts": 1}))
+    job = enqueue(queue, spec.model_copy(update={"max_lost_attempts": 1}))
     for attempt in (1, 2, 3):
         claim = claimed(queue)
         assert claim.attempt == attempt
@@ -128,7 +130,7 @@ def test_a_lost_worker_leads_to_another_attempt(queue: JobQueue, job: Job, clock
 
 
 def test_a_worker_lost_on_the_last_attempt_fails_the_job(queue: JobQueue, spec: TrainSpec, clock: FakeClock) -> None:
-    job = enqueue(queue, spec.model_copy(update={"max_attempts": 1}))
+    job = enqueue(queue, spec.model_copy(update={"max_lost_attempts": 1}))
     claimed(queue)
     clock.advance(31)
     queue.rescue_lost()
@@ -149,11 +151,44 @@ def test_what_trying_again_cannot_mend_is_not_retried() -> None:
     with pytest.raises(ValueError, match="diverged is not retryable"):
         Settlement.retry(FailureReason.DIVERGED, "nan")
     for reason in FailureReason:
-        assert RetryPolicy().decide(reason, attempt=1, max_attempts=3).again is reason.is_retryable
+        decision = RetryPolicy().decide(reason, spent=Spent(), max_attempts=3, max_lost_attempts=3)
+        assert decision.again is reason.is_retryable
+
+
+def test_a_lost_worker_costs_no_attempt_of_the_jobs_own(queue: JobQueue, spec: TrainSpec, clock: FakeClock) -> None:
+    job = enqueue(queue, spec.model_copy(update={"max_attempts": 2, "max_lost_attempts": 3}))
+    reasons = (FailureReason.LOST_WORKER, FailureReason.CRASHED, FailureReason.INFRASTRUCTURE)
+    for reason in reasons:
+        assert queue.settle(claimed(queue), Settlement.retry(reason, "so")).state is JobState.RETRY_WAIT
+        clock.advance(600)
+    found = queue.get(job.job_id)
+    assert (found.attempt, found.failed_attempts, found.lost_attempts) == (3, 1, 2)
+    failed = queue.settle(claimed(queue), Settlement.retry(FailureReason.LOST_WORKER, "gone"))
+    assert failed.failure is not None
+    assert (failed.state, failed.failure.message) == (
+        JobState.FAILED,
+        "gone; that was lost attempt 3 of 3 (max_lost_attempts)",
+    )
+
+
+def test_a_crash_after_lost_workers_waits_as_a_first_one(queue: JobQueue, job: Job, clock: FakeClock) -> None:
+    for _ in range(3):
+        queue.settle(claimed(queue), Settlement.retry(FailureReason.LOST_WORKER, "gone"))
+        clock.advance(600)
+    crashed = queue.settle(claimed(queue), Settlement.retry(FailureReason.CRASHED, "no word"))
+    assert (crashed.available_at - crashed.updated_at).total_seconds() == 5
 
 
 def test_back_off_is_bounded_even_after_very_many_attempts() -> None:
-    assert RetryPolicy(longest_s=300).delay_s(10_000) == 300
+    assert RetryPolicy(longest_s=300).longest_delay_s(10_000) == 300
+
+
+def test_jitter_takes_up_to_its_share_of_the_wait() -> None:
+    def delay_s(drawn: float) -> float:
+        policy = RetryPolicy(base_s=8, jitter=0.25, random=lambda: drawn)
+        return policy.decide(FailureReason.CRASHED, spent=Spent(), max_attempts=3, max_lost_attempts=3).delay_s
+
+    assert (delay_s(0.0), delay_s(0.5), delay_s(1.0)) == (8, 7, 6)
 
 
 def test_a_message_longer_than_its_column_is_cut(queue: JobQueue, job: Job) -> None:

@@ -19,11 +19,13 @@ PROGRESS = JobProgress(
 WRITES: dict[str, Callable[[JobQueue, Claim], object]] = {
     "heartbeat": lambda queue, claim: queue.heartbeat(claim, lease_s=30),
     "start": lambda queue, claim: queue.start(claim, pid=1),
+    "running": lambda queue, claim: queue.begin_running(claim),
     "stopping": lambda queue, claim: queue.begin_stopping(claim),
     "progress": lambda queue, claim: queue.record_progress(claim, PROGRESS),
     "resume": lambda queue, claim: queue.record_resume(claim, step=1),
     "succeeded": lambda queue, claim: queue.settle(claim, Settlement.succeeded({})),
     "failed": lambda queue, claim: queue.settle(claim, Settlement.failed(FailureReason.DIVERGED, "nan")),
+    "paused": lambda queue, claim: queue.settle(claim, Settlement.paused()),
     "cancelled": lambda queue, claim: queue.settle(claim, Settlement.cancelled()),
     "retry": lambda queue, claim: queue.settle(claim, Settlement.retry(FailureReason.INFRASTRUCTURE, "disk")),
 }
@@ -64,7 +66,7 @@ def test_while_another_worker_has_it_the_old_one_writes_nothing(
     with pytest.raises(LeaseLost):
         WRITES[write](queue, old)
     assert queue.get(job.job_id) == before
-    assert queue.heartbeat(new, lease_s=30) is Desired.RUN
+    assert queue.heartbeat(new, lease_s=30).desired is Desired.RUN
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -88,7 +90,7 @@ def test_a_beating_worker_keeps_its_job_for_ever(queue: JobQueue, job: Job, cloc
 def test_a_late_heartbeat_before_the_rescue_saves_the_lease(queue: JobQueue, job: Job, clock: FakeClock) -> None:
     claim = claimed(queue)
     clock.advance(45)  # run out, but nobody has taken the job yet
-    assert queue.heartbeat(claim, lease_s=30) is Desired.RUN
+    assert queue.heartbeat(claim, lease_s=30).desired is Desired.RUN
     assert queue.rescue_lost() == []
 
 
@@ -103,6 +105,7 @@ def test_a_lease_is_not_over_at_its_last_moment(queue: JobQueue, job: Job, clock
 def test_progress_replaces_what_was_there(queue: JobQueue, job: Job) -> None:
     claim = claimed(queue)
     queue.start(claim)
+    queue.begin_running(claim)
     queue.record_progress(claim, PROGRESS)
     later = PROGRESS.model_copy(update={"step": 4, "metrics": {"loss/mil": 0.25}, "eta_s": 12.5})
     queue.record_progress(claim, later)

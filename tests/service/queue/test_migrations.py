@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, inspect, text
+from sqlalchemy import CheckConstraint, Engine, inspect, text
 
 from sdcn_core.config.data import VocSource
 from service.errors import DatabaseUnavailable
@@ -44,7 +44,7 @@ def tables(url: str) -> set[str]:
 
 def test_upgrading_makes_the_tables_and_downgrading_removes_them(empty_url: str) -> None:
     upgrade(empty_url)
-    assert tables(empty_url) == {"job", "job_attempt", "job_event", "dataset", "job_dataset", "alembic_version"}
+    assert tables(empty_url) == set(Base.metadata.tables) | {"alembic_version"}
     downgrade(empty_url, "base")
     assert tables(empty_url) == {"alembic_version"}
     upgrade(empty_url)
@@ -60,6 +60,75 @@ def test_jobs_survive_the_way_back_to_a_version_without_data_sets(empty_url: str
     upgrade(empty_url)
     assert JobQueue(engine).get(job.job_id) == job
     assert DatasetRegister(engine).page(limit=10).datasets == ()
+    engine.dispose()
+
+
+OLD_JOBS = """
+INSERT INTO job (id, kind, spec, config_digest, state, desired, priority, attempt, max_attempts, available_at,
+                 lease_token, lease_owner, lease_expires_at, body_digest, created_at, updated_at)
+VALUES ('aa', 'train', '{}', 'd', 'running', 'cancel', 0, 1, 3, 5, 't', 'w', 9, 'b', 5, 7),
+       ('bb', 'train', '{}', 'd', 'retry_wait', 'run', 0, 2, 3, 5, NULL, NULL, NULL, 'b', 5, 7),
+       ('cc', 'check_data', '{}', 'd', 'failed', 'run', 0, 1, 3, 5, NULL, NULL, NULL, 'b', 5, 7);
+INSERT INTO job_attempt (job_id, attempt, worker_id, started_at) VALUES ('aa', 1, 'w', 6), ('bb', 1, 'w', 6);
+INSERT INTO job_event (job_id, attempt, from_state, to_state, actor, at)
+VALUES ('aa', 0, NULL, 'queued', 'api', 5), ('aa', 1, 'queued', 'claimed', 'w', 6),
+       ('aa', 1, 'claimed', 'running', 'w', 7);
+INSERT INTO dataset (name, source, check_job_id, created_at) VALUES ('animals', '{}', 'cc', 5)
+"""
+
+
+def rows(engine: Engine, query: str) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_jobs_with_their_trails_come_along_to_deadlines_and_budgets(empty_url: str) -> None:
+    upgrade(empty_url, "0002")
+    engine = open_database(empty_url)
+    with engine.begin() as connection:
+        for statement in OLD_JOBS.split(";\n"):
+            connection.exec_driver_sql(statement)
+    upgrade(empty_url)
+    counts = "SELECT id, state, state_at, failed_attempts, lost_attempts, max_lost_attempts FROM job ORDER BY id"
+    assert rows(engine, counts) == [
+        ("aa", "running", 7, 0, 0, 10),
+        ("bb", "retry_wait", 7, 0, 2, 10),
+        ("cc", "failed", 7, 0, 0, 10),
+    ]
+    assert len(rows(engine, "SELECT * FROM job_attempt")) == 2
+    assert [row[0] for row in rows(engine, "SELECT to_state FROM job_event ORDER BY id")] == [
+        "queued",
+        "claimed",
+        "running",
+    ]
+    assert rows(engine, "SELECT name FROM dataset") == [("animals",)]
+    engine.dispose()
+
+
+def test_on_the_way_back_to_one_budget_no_job_begins_that_should_not(empty_url: str) -> None:
+    upgrade(empty_url)
+    engine = open_database(empty_url)
+    queue = JobQueue(engine)
+    spec = TrainSpec(preset="tiny").resolve()
+    at_work, paused, waiting = (queue.enqueue(spec, idempotency_key=None, body_digest="")[0].job_id for _ in range(3))
+    blocked, _ = queue.enqueue(spec.model_copy(update={"after": (paused,)}), idempotency_key=None, body_digest="")
+    queue.request_pause(paused)
+    claim = queue.claim("w", lease_s=60)
+    assert claim is not None
+    queue.start(claim)
+    queue.request_cancel(claim.job_id, force=True)
+    downgrade(empty_url, "0002")
+    other = ({at_work, waiting} - {claim.job_id}).pop()
+    assert dict(rows(engine, "SELECT id, state FROM job")) == {
+        claim.job_id: "running",
+        paused: "cancelled",
+        other: "queued",
+        blocked.job_id: "cancelled",
+    }
+    assert rows(engine, f"SELECT desired FROM job WHERE id = '{claim.job_id}'") == [("cancel",)]
+    assert len(rows(engine, "SELECT * FROM job_event")) == 6
+    upgrade(empty_url)
+    assert queue.get(paused).failure is not None
     engine.dispose()
 
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from service.jobs.budgets import Spent
 from service.jobs.runs import PlannedRun
 from service.jobs.specs import AblationSpec
 from service.jobs.states import FailureReason
@@ -26,6 +27,13 @@ def attempt(context: JobContext, number: int) -> JobContext:
     folder = context.run.attempt(number)
     folder.path.mkdir(exist_ok=True)
     return replace(context, order=context.order.model_copy(update={"attempt": number}), folder=folder)
+
+
+def last_attempt(context: JobContext, number: int) -> JobContext:
+    """One after which none follows when it is lost."""
+    again = attempt(context, number)
+    spent = Spent(infrastructure=context.order.spec.max_lost_attempts - 1)
+    return replace(again, order=again.order.model_copy(update={"spent": spent}))
 
 
 def test_a_stage_that_runs_share_is_trained_with_the_data_of_a_run_that_can_use_them(
@@ -60,7 +68,7 @@ def test_the_last_attempt_ends_with_what_there_is(context_of: ContextOf, monkeyp
     trainings = Trainings(monkeypatch, executor)
     trainings.failing = {"b": LOST}
     context = context_of(spec_of(*A_AND_B))
-    assert isinstance(ablation(attempt(context, context.order.spec.max_attempts)), Succeeded)
+    assert isinstance(ablation(last_attempt(context, 2)), Succeeded)
 
 
 def test_a_picture_that_cannot_be_drawn_costs_no_numbers(
@@ -89,7 +97,7 @@ def test_a_study_that_has_ended_keeps_no_stages_no_scratch_files_and_checkpoints
     context.folder.work.mkdir()
     ablation(context)
     assert (job / "stages").exists(), "another attempt follows"
-    ablation(attempt(context, 3))
+    ablation(last_attempt(context, 3))
     left = sorted(
         str(path.relative_to(job)) for path in job.rglob("*") if path.name in ("stages", "work", "checkpoints")
     )

@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 from ray.train import UserCallback
 
+from service.jobs.capacity import Node
 from service.jobs.specs import Resources
 from workers.errors import ClusterTooSmall, ClusterUnavailable
-from workers.ray_runtime.cluster import Cluster, Node
+from workers.ray_runtime.cluster import Cluster
 from workers.ray_runtime.resources import Share, run_config, share_of_study, share_out, side_by_side
 
 

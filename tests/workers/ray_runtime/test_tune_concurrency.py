@@ -1,8 +1,9 @@
 import pytest
 
 from service.jobs.base_spec import Resources
+from service.jobs.capacity import Node
 from workers.errors import ClusterTooSmall
-from workers.ray_runtime.cluster import Cluster, Node
+from workers.ray_runtime.cluster import Cluster
 from workers.ray_runtime.resources import share_of_study, side_by_side
 
 

@@ -1,0 +1,81 @@
+"""Deleting jobs. The row goes at once; its folder and its MLflow runs follow, for which a note is kept until they are
+gone, so that who removes them may die at any point.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from service.errors import JobBusy, JobNeeded
+from service.jobs.states import TERMINAL, JobState
+from service.queue.parts import QueuePart, find
+from service.queue.tables import DatasetRow, DeletionRow, DependencyRow, JobRow
+
+MODEL_USERS = ("evaluate", "predict", "second_stage")
+"""kinds of job whose spec names a trained model"""
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """A deleted job of which something may be left."""
+
+    job_id: str
+    tracking_run_id: str | None
+
+
+class Deletions(QueuePart):
+    """The queue, as who deletes sees it."""
+
+    def delete(self, job_id: str) -> None:
+        """Forget a job that has ended, with its attempts and its trail; its files and MLflow runs are removed by
+        the next reconciler.
+
+        Raises:
+            JobNotFound: no job has this id.
+            JobBusy: it has not ended.
+            JobNeeded: something needs it; the message says what, and the way out.
+        """
+        with self.transactions.writing() as (session, now):
+            row = find(session, job_id, lock=True)
+            if not JobState(row.state).is_terminal:
+                raise JobBusy(f"job {job_id} is {row.state}: cancel it first (POST /v1/jobs/{job_id}/cancel)")
+            _refuse_needed(session, job_id)
+            session.add(DeletionRow(job_id=job_id, tracking_run_id=row.tracking_run_id, requested_at=now))
+            session.flush()
+            session.execute(delete(JobRow).where(JobRow.id == job_id))
+
+    def deletions(self) -> tuple[Deletion, ...]:
+        """What is noted, oldest first."""
+        with self.transactions.reading() as session:
+            rows = session.scalars(select(DeletionRow).order_by(DeletionRow.requested_at, DeletionRow.job_id))
+            return tuple(Deletion(row.job_id, row.tracking_run_id) for row in rows)
+
+    def deleted(self, job_id: str) -> None:
+        """Nothing is left of it: the note goes. Saying it again changes nothing."""
+        with self.transactions.writing() as (session, _now):
+            session.execute(delete(DeletionRow).where(DeletionRow.job_id == job_id))
+
+
+def _refuse_needed(session: Session, job_id: str) -> None:
+    checked = session.scalar(select(DatasetRow.name).where(DatasetRow.check_job_id == job_id))
+    if checked is not None:
+        raise JobNeeded(
+            f"job {job_id} is the check of data set {checked!r}: check that again (POST /v1/datasets/{checked}/check),"
+            " or remove it, first"
+        )
+    unfinished = JobRow.state.not_in(sorted(TERMINAL))
+    waiting = session.scalar(
+        select(JobRow.id)
+        .join(DependencyRow, DependencyRow.job_id == JobRow.id)
+        .where(DependencyRow.after_job_id == job_id, unfinished)
+    )
+    if waiting is not None:
+        raise JobNeeded(
+            f"job {waiting} names job {job_id} in `after` and has not ended: wait for it, or cancel it first"
+        )
+    users = session.scalars(select(JobRow).where(unfinished, JobRow.kind.in_(MODEL_USERS)).order_by(JobRow.id))
+    for user in users:
+        model = user.spec.get("model")
+        if isinstance(model, str) and model.partition("/")[0] == job_id:
+            raise JobNeeded(f"job {user.id} uses the model of job {job_id}: wait for it, or cancel it first")
