@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import artifacts, datasets, health, jobs, models, presets, study_runs
+from service.api import artifacts, datasets, health, jobs, models, operations, presets, study_runs
 from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems
 from service.api.lingering import LingeringClose
@@ -65,7 +65,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(RequestScope, hosts=settings.accepted_hosts)
     app.add_middleware(LingeringClose)
-    for room in (jobs, study_runs, artifacts, datasets, models, presets, health):
+    for room in (jobs, operations, study_runs, artifacts, datasets, models, presets, health):
         app.include_router(room.router)
     document_problems(app)
     mount(app)

@@ -1,7 +1,8 @@
-"""What a client may do: check, submit and cancel a job, read its results, register a data set. One transaction each."""
+"""What a client may do: check and submit a job, read its results, register a data set. One transaction each."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -12,13 +13,14 @@ from service.errors import CheckpointNotFound, DatasetExists, DatasetNotFound, M
 from service.jobs.advice import warnings
 from service.jobs.any_results import AnyResults, parse_results
 from service.jobs.base_spec import refused
+from service.jobs.capacity import doubts
 from service.jobs.data_specs import DatasetSpec
 from service.jobs.registered import registered_names, with_sources
 from service.jobs.specs import AblationSpec, EvaluateSpec, JobSpec, PredictSpec, SecondStageSpec, SweepSpec, TrainSpec
 from service.jobs.states import DatasetState, JobState
 from service.models import Model, ModelCatalogue
 from service.queue.datasets import DatasetRegister
-from service.queue.records import Dataset, Job
+from service.queue.records import Dataset, Job, Worker
 from service.queue.repository import JobQueue
 from service.run_files.checkpoints import checkpoint_at
 
@@ -43,7 +45,12 @@ class Checked:
     """registered data sets whose sources it has"""
 
 
-def check(spec: JobSpec, datasets: DatasetRegister, models: ModelCatalogue | None = None) -> Checked:
+def check(
+    spec: JobSpec,
+    datasets: DatasetRegister,
+    models: ModelCatalogue | None = None,
+    workers: Sequence[Worker] | None = None,
+) -> Checked:
     """The resolved spec and what it may be warned about; the same way that submit goes.
 
     Args:
@@ -51,18 +58,21 @@ def check(spec: JobSpec, datasets: DatasetRegister, models: ModelCatalogue | Non
         datasets: where the registered data sets that it names must be.
         models: where the model of an evaluation, a prediction or a second stage must be; None: it is looked for when
             the job runs.
+        workers: those that live, one of whose clusters must have room; None: that shows when the job runs.
 
     Raises:
-        InvalidSpec: the spec contradicts itself, or names a data set, model or checkpoint that is not there.
+        InvalidSpec: the spec contradicts itself, names a data set, model or checkpoint that is not there, or asks for
+            more than there is.
     """
     named = {name: _usable(name, field, datasets) for name, field in registered_names(spec).items()}
     resolved = with_sources(spec, {name: dataset.spec().source for name, dataset in named.items()}).resolve()
-    if models is not None and isinstance(resolved, EvaluateSpec | PredictSpec):
+    if models is not None and isinstance(resolved, EvaluateSpec | PredictSpec) and not _comes_later(resolved):
         _check_model(resolved, models)
     if models is not None and isinstance(resolved, SecondStageSpec):
         resolved = resolved.taught_by(_model(resolved.model, models).experiment)
     unsure = tuple(sentence for dataset in named.values() if (sentence := _unsure_of(dataset)) is not None)
-    return Checked(resolved, unsure + warnings(resolved), tuple(named))
+    room = () if workers is None else doubts(resolved.resources, [worker.capacity for worker in workers])
+    return Checked(resolved, unsure + warnings(resolved) + room, tuple(named))
 
 
 def _usable(name: str, field: str, datasets: DatasetRegister) -> Dataset:
@@ -101,6 +111,11 @@ def _model(model_id: str, models: ModelCatalogue) -> Model:
         raise refused("model", error.detail) from None
 
 
+def _comes_later(spec: EvaluateSpec | PredictSpec) -> bool:
+    """Whether the job waits for the one that trains its model."""
+    return spec.model.partition("/")[0] in spec.after
+
+
 def _check_model(spec: EvaluateSpec | PredictSpec, models: ModelCatalogue) -> None:
     try:
         if isinstance(spec, EvaluateSpec) and spec.checkpoint is not None:
@@ -123,17 +138,23 @@ def submit(
     *,
     idempotency_key: str | None,
     models: ModelCatalogue | None = None,
+    cloned_from: str | None = None,
 ) -> Submission:
-    """Queue the job; on return it is durable. `datasets` and `models` as for `check`.
+    """Queue the job; on return it is durable. `datasets` and `models` as for `check`; `cloned_from` is the id of the
+    job whose spec it was made from.
 
     Raises:
         InvalidSpec: the spec contradicts itself, or names a data set, model or checkpoint that is not there.
         IdempotencyKeyReused: the key came with another body before.
     """
-    checked = check(spec, datasets, models)
+    checked = check(spec, datasets, models, queue.workers())
     try:
         job, created = queue.enqueue(
-            checked.spec, idempotency_key=idempotency_key, body_digest=_digest(spec), datasets=checked.datasets
+            checked.spec,
+            idempotency_key=idempotency_key,
+            body_digest=_digest(spec),
+            datasets=checked.datasets,
+            cloned_from=cloned_from,
         )
     except DatasetNotFound as error:  # removed since it was looked up
         raise refused("", error.detail) from None
@@ -152,18 +173,6 @@ def register(datasets: DatasetRegister, spec: DatasetSpec) -> Dataset:
     dataset = datasets.register(spec)
     log.info("dataset.registered", name=spec.name, job_id=dataset.check.job_id)
     return dataset
-
-
-def cancel(queue: JobQueue, job_id: str) -> Job:
-    """Ask for the job's end.
-
-    Raises:
-        JobNotFound: there is none.
-        JobAlreadyEnded: it succeeded or failed.
-    """
-    job = queue.request_cancel(job_id)
-    log.info("job.cancel_requested", job_id=job_id, state=job.state)
-    return job
 
 
 def planned_runs(spec: JobSpec) -> tuple[int, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""The jobs of the service: submit, list, look, cancel, read results."""
+"""The jobs of the service: submit, list, look, read results."""
 
 from typing import Annotated, Any, Literal
 
@@ -70,7 +70,7 @@ def submit_job(
 ) -> Any:  # noqa: ANN401 - one of two models
     """Queue a job. The answer means that it is stored; a worker takes it from there."""
     if parameters.validate_only:
-        checked = submission.check(spec, datasets, models)
+        checked = submission.check(spec, datasets, models, queue.workers())
         num_runs, run_names = submission.planned_runs(checked.spec)
         answer = SpecRead(
             spec=checked.spec,
@@ -85,7 +85,7 @@ def submit_job(
     response.headers["Location"] = f"/v1/jobs/{submitted.job.job_id}"
     if not submitted.created:
         response.headers["Idempotency-Replayed"] = "true"
-    return describe(submitted.job, settings)
+    return describe(submitted.job, queue, settings)
 
 
 @router.get("", responses=problems(_400="the cursor is none of ours", _422="a parameter is not valid"))
@@ -100,7 +100,7 @@ def list_jobs(parameters: Annotated[ListParameters, Query()], queue: QueueDep, s
 @router.get("/{job_id}", dependencies=[NO_PARAMETERS], responses=problems(_404="no such job"))
 def get_job(job_id: JobId, queue: QueueDep, settings: SettingsDep) -> JobRead:
     """A job: where it is, how far, what its attempts did, where its run is in MLflow."""
-    return describe(queue.get(job_id), settings)
+    return describe(queue.get(job_id), queue, settings)
 
 
 @router.get(
@@ -113,14 +113,3 @@ def get_results(job_id: JobId, queue: QueueDep) -> AnyResults:
     sweep's trials, a judgement, or what a prediction left.
     """
     return submission.results(queue, job_id)
-
-
-@router.post(
-    "/{job_id}/cancel",
-    status_code=202,
-    dependencies=[NO_PARAMETERS, SAME_SITE],
-    responses=problems(_403="another site sent it", _404="no such job", _409="the job succeeded or failed"),
-)
-def cancel_job(job_id: JobId, queue: QueueDep, settings: SettingsDep) -> JobRead:
-    """Ask for a job's end: at once while it waits, else after a last checkpoint. Asking again changes nothing."""
-    return describe(submission.cancel(queue, job_id), settings)

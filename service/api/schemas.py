@@ -2,8 +2,18 @@
 
 from pathlib import Path
 
-from service.jobs.answers import AttemptRead, FailureRead, JobLinks, JobRead, JobSummary, TrackingRead
-from service.queue.records import Attempt, Failure, Job
+from service.jobs.answers import (
+    AttemptRead,
+    FailureRead,
+    JobLinks,
+    JobRead,
+    JobSummary,
+    QueueRead,
+    TrackingRead,
+    WaitingOnRead,
+)
+from service.queue.records import Attempt, Failure, Job, QueuePlace
+from service.queue.repository import JobQueue
 from service.settings import ServiceSettings
 
 MAX_ARTIFACTS = 200
@@ -38,10 +48,12 @@ def summarize(job: Job, settings: ServiceSettings) -> JobSummary:
     )
 
 
-def describe(job: Job, settings: ServiceSettings) -> JobRead:
-    """A job, whole; looks into its folder for the files it has left."""
+def describe(job: Job, queue: JobQueue, settings: ServiceSettings) -> JobRead:
+    """A job, whole; looks into its folder for the files it has left, and into the queue for its place."""
+    place = queue.place(job.job_id) if job.state.is_waiting else None
     return JobRead(
         **dict(summarize(job, settings)),
+        queue=None if place is None else _queue(place),
         spec=job.spec,
         attempts=tuple(_attempt(attempt) for attempt in job.attempts),
         artifacts=_artifacts(settings.home, settings.runs / job.job_id / "artifacts"),
@@ -58,6 +70,13 @@ def _attempt(attempt: Attempt) -> AttemptRead:
         outcome=attempt.outcome,
         failure=_failure(Failure(attempt.exit_reason, attempt.message or "")) if attempt.exit_reason else None,
         resumed_from_step=attempt.resumed_from_step,
+    )
+
+
+def _queue(place: QueuePlace) -> QueueRead:
+    return QueueRead(
+        position=place.position,
+        waiting_on=tuple(WaitingOnRead(kind=one.kind, detail=one.detail) for one in place.waiting_on),
     )
 
 

@@ -11,7 +11,7 @@ import typer
 from pydantic import JsonValue
 from typer.core import TyperGroup
 
-from service.client import dataset_commands, model_commands, study_commands, terminal
+from service.client import dataset_commands, job_commands, model_commands, study_commands, terminal
 from service.client.address import home_folder
 from service.client.client import SdcnClient
 from service.client.errors import ApiProblem, ClientError
@@ -196,17 +196,6 @@ def show(job_id: JobId, as_json: AsJson = False, url: Url = None, home: Home = N
 
 
 @app.command()
-def cancel(job_id: JobId, as_json: AsJson = False, url: Url = None, home: Home = None) -> None:
-    """Ask for a job's end; a running one writes a checkpoint first."""
-    with terminal.open_client(url, home) as client:
-        job = client.cancel(job_id)
-    if as_json:
-        print_json(job)
-    else:
-        say(f"job {job.id} is {job.state}" + ("" if job.state.is_terminal else "; it will stop at its next report"))
-
-
-@app.command()
 def presets(as_json: AsJson = False, url: Url = None, home: Home = None) -> None:
     """List the named experiments and studies."""
     with terminal.open_client(url, home) as client:
@@ -217,6 +206,16 @@ def presets(as_json: AsJson = False, url: Url = None, home: Home = None) -> None
         out().print(presets_table(found))
 
 
+for command in (
+    job_commands.cancel,
+    job_commands.pause,
+    job_commands.resume,
+    job_commands.retry,
+    job_commands.priority,
+    job_commands.clone,
+    job_commands.delete,
+):
+    app.command()(command)
 app.command()(study_commands.runs)
 app.command()(study_commands.table)
 app.command()(study_commands.artifacts)

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from service.client.errors import ApiProblem, BrokenDownload, ClientError, ServerUnreachable, UnsendableRequest
 from service.jobs.answers import (
@@ -234,8 +234,38 @@ class SdcnClient:
         with self._understood(self._send("DELETE", f"/v1/datasets/{_segment(name)}")):
             pass
 
-    def cancel(self, job_id: str) -> JobRead:
-        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/cancel")
+    def cancel(self, job_id: str, *, force: bool = False) -> JobRead:
+        """Ask for its end, after a last checkpoint; with `force` its processes are killed at once."""
+        params = {"force": "true"} if force else None
+        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/cancel", params=params)
+
+    def pause(self, job_id: str) -> JobRead:
+        """Ask for it to wait, after a checkpoint."""
+        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/pause")
+
+    def resume(self, job_id: str) -> JobRead:
+        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/resume")
+
+    def retry(self, job_id: str) -> JobRead:
+        """Have it tried again, if it failed or was cancelled."""
+        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/retry")
+
+    def clone(
+        self, job_id: str, changes: Mapping[str, JsonValue] | None = None, *, idempotency_key: str | None = None
+    ) -> JobRead:
+        """Queue a new job like it, with these fields of its spec changed."""
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(16)}
+        asked = {"changes": dict(changes or {})}
+        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/clone", json=asked, headers=headers)
+
+    def set_priority(self, job_id: str, priority: int) -> JobRead:
+        """Larger is claimed earlier; while it waits."""
+        return self._call(JobRead, "PATCH", f"/v1/jobs/{_segment(job_id)}", json={"priority": priority})
+
+    def delete(self, job_id: str) -> None:
+        """Forget it, with all that it has left, for good; once it has ended."""
+        with self._understood(self._send("DELETE", f"/v1/jobs/{_segment(job_id)}")):
+            pass
 
     def presets(self) -> tuple[PresetRead, ...]:
         return self._call(PresetList, "GET", "/v1/presets").presets

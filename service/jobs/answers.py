@@ -1,5 +1,7 @@
 """What the API answers and the client reads: one set of models for both ends. Times are ISO 8601 in UTC."""
 
+from typing import Literal
+
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue
 
 from service.jobs.data_results import CheckDataResults
@@ -87,8 +89,28 @@ class JobSummary(Answer):
     links: JobLinks
 
 
+class WaitingOnRead(Answer):
+    """One thing that a job waits for."""
+
+    kind: Literal["turn", "worker", "resources", "back_off", "dependency", "pause"]
+    detail: str
+    """a sentence"""
+
+
+class QueueRead(Answer):
+    """Where a job stands among those that wait, as things were when it was asked for."""
+
+    position: int | None
+    """1: the next to be claimed; null: it is not to be claimed yet"""
+    waiting_on: tuple[WaitingOnRead, ...]
+    """empty: a worker will have it at its next look into the queue"""
+
+
 class JobRead(JobSummary):
     """A job, whole."""
+
+    queue: QueueRead | None = None
+    """null: it does not wait"""
 
     spec: dict[str, JsonValue]
     """resolved: the experiment with every value"""

@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from service.jobs.base_spec import Resources
+from service.jobs.base_spec import Resources, refused
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,28 @@ class Capacity(BaseModel):
     def said(self) -> str:
         """In words, for a message."""
         return said_of(self.nodes)
+
+
+def doubts(resources: Resources, clusters: Sequence[Capacity | None]) -> tuple[str, ...]:
+    """What to warn about before a job waits for room in one of the workers' clusters; empty: one of them has it.
+
+    Args:
+        resources: what it asks for.
+        clusters: one for each worker that lives; None: it has not answered yet.
+
+    Raises:
+        InvalidSpec: none of them can ever hold it.
+    """
+    known = [cluster for cluster in clusters if cluster is not None]
+    if not known:
+        missing = "no cluster has answered yet" if clusters else "no worker is there, and the job waits until one is"
+        return (f"whether there is room for the job could not be checked: {missing}",)
+    if any(cluster.holds(resources) for cluster in known):
+        return ()
+    message = f"{asked(resources)} do not fit into any worker's cluster: {known[0].said}"
+    if any(cluster.grows for cluster in known):
+        return (f"resources: {message}, as things stand; the job waits for more nodes, and fails when none come",)
+    raise refused("resources", f"{message}; ask for less, or run a worker on a larger machine")
 
 
 def rooms(nodes: Sequence[Node], cpus: int, gpus: int) -> int:

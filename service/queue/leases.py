@@ -25,12 +25,13 @@ class Leases(QueuePart):
 
     def claim(self, worker_id: str, *, lease_s: float) -> Claim | None:
         """The next due job, by priority and then by age, for this worker alone; None when none is due."""
+        token = secrets.token_hex(16)
         with self.transactions.writing() as (session, now):
             row = session.scalar(next_due(now))
             if row is None:
                 return None
             row.attempt += 1
-            row.lease_token = secrets.token_hex(16)
+            row.lease_token = token
             row.lease_owner = worker_id
             row.lease_expires_at = now + milliseconds(lease_s)
             row.progress = row.failure_reason = row.failure_message = None
@@ -47,7 +48,7 @@ class Leases(QueuePart):
             return Claim(
                 job_id=row.id,
                 attempt=row.attempt,
-                lease_token=row.lease_token,
+                lease_token=token,
                 spec=spec,
                 created_at=to_time(row.created_at),
                 tracking_run_id=row.tracking_run_id,
@@ -153,7 +154,7 @@ class Leases(QueuePart):
             return row.tracking_run_id
 
 
-def next_due(now: int) -> Select[tuple[JobRow]]:
+def next_due(now: int) -> Select[JobRow]:
     """The next job to be claimed, locked; one that another worker is just claiming is passed over."""
     return (
         select(JobRow)

@@ -86,10 +86,9 @@ class Repair(QueuePart):
 
 def _overdue(row: JobRow, now: int) -> Settlement:
     """The verdict on a job whose worker let it stay too long."""
-    max_runtime_s = row.spec.get("max_runtime_s")
+    max_runtime_s: float | None = row.spec.get("max_runtime_s")
     ran_ms = row.ran_ms + (now - row.state_at if row.state == JobState.RUNNING else 0)
-    out_of_it = max_runtime_s is not None and ran_ms >= milliseconds(max_runtime_s)
-    if out_of_it and not Desired(row.desired).is_end:
+    if max_runtime_s is not None and ran_ms >= milliseconds(max_runtime_s) and not Desired(row.desired).is_end:
         return Settlement.failed(FailureReason.DEADLINE, out_of_time(max_runtime_s))
     stuck = f"attempt {row.attempt} was taken from worker {row.lease_owner}, which left it {row.state} for too long"
     return Settlement.retry(FailureReason.LOST_WORKER, stuck)

@@ -6,11 +6,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import Field
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
-from service import submission
 from service.api.dependencies import NO_PARAMETERS, JobId, Parameters, QueueDep, SeriesDep, SettingsDep
-from service.api.same_site import SAME_SITE
 from service.api.schemas import describe
 from service.errors import RunNotFound
 from service.jobs.answers import JobRead
@@ -21,6 +19,7 @@ from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.states import Desired, FailureReason, JobState, RunNow
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
 from service.queue.records import Job
+from service.queue.repository import JobQueue
 from service.run_files.folders import RunFiles, job_files
 from service.run_files.series import SeriesReader
 from service.run_files.study_runs import STUDIES, StudyRun, read_record, study_runs
@@ -93,7 +92,7 @@ def show_job(
     series: SeriesDep,
     render: RenderDep,
 ) -> Response:
-    context = _job_context(queue.get(job_id), settings, series)
+    context = _job_context(queue.get(job_id), queue, settings, series)
     return render("job.html", refresh=parameters.refresh, **context)
 
 
@@ -102,13 +101,7 @@ def show_job_live(
     job_id: JobId, queue: QueueDep, settings: SettingsDep, series: SeriesDep, render: RenderDep
 ) -> Response:
     """What of a job's page changes."""
-    return render("job_live.html", **_job_context(queue.get(job_id), settings, series))
-
-
-@router.post("/jobs/{job_id}/cancel", dependencies=[NO_PARAMETERS, SAME_SITE])
-def cancel_job(job_id: JobId, queue: QueueDep) -> Response:
-    submission.cancel(queue, job_id)
-    return RedirectResponse(f"/jobs/{job_id}", status_code=303)
+    return render("job_live.html", **_job_context(queue.get(job_id), queue, settings, series))
 
 
 @router.get("/jobs/{job_id}/runs/{run}")
@@ -121,7 +114,7 @@ def show_run(
     series: SeriesDep,
     render: RenderDep,
 ) -> Response:
-    context = _run_context(queue.get(job_id), run, settings, series)
+    context = _run_context(queue.get(job_id), run, queue, settings, series)
     return render("run.html", refresh=parameters.refresh, **context)
 
 
@@ -130,11 +123,11 @@ def show_run_live(
     job_id: JobId, run: str, queue: QueueDep, settings: SettingsDep, series: SeriesDep, render: RenderDep
 ) -> Response:
     """What of a run's page changes."""
-    return render("run_live.html", **_run_context(queue.get(job_id), run, settings, series))
+    return render("run_live.html", **_run_context(queue.get(job_id), run, queue, settings, series))
 
 
-def _job_context(job: Job, settings: ServiceSettings, series: SeriesReader) -> dict[str, Any]:
-    read = describe(job, settings)
+def _job_context(job: Job, queue: JobQueue, settings: ServiceSettings, series: SeriesReader) -> dict[str, Any]:
+    read = describe(job, queue, settings)
     steps = stage_steps(job.spec.get("experiment"))
     is_study = job.kind in STUDIES
     files = job_files(settings.runs, job.job_id)
@@ -160,6 +153,7 @@ def _job_context(job: Job, settings: ServiceSettings, series: SeriesReader) -> d
         "pictures": pictures(shown),
         "files": shown,
         "ways_out": WAYS_OUT,
+        "actions": _actions(job),
         "cancellable": not job.state.is_terminal and not job.desired.is_end,
         "cancelling": not job.state.is_terminal and job.desired.is_end,
         "pausing": job.state.is_leased and job.desired is Desired.PAUSE,
@@ -168,7 +162,9 @@ def _job_context(job: Job, settings: ServiceSettings, series: SeriesReader) -> d
     }
 
 
-def _run_context(job: Job, name: str, settings: ServiceSettings, series: SeriesReader) -> dict[str, Any]:
+def _run_context(
+    job: Job, name: str, queue: JobQueue, settings: ServiceSettings, series: SeriesReader
+) -> dict[str, Any]:
     run = next((run for run in study_runs(job, settings.runs) if run.name == name), None)
     if run is None:
         raise RunNotFound(f"job {job.job_id} has no run {name[:100]!r}; its page /jobs/{job.job_id} lists those it has")
@@ -178,7 +174,7 @@ def _run_context(job: Job, name: str, settings: ServiceSettings, series: SeriesR
     judgement = run.found.judgement if run.found else None
     measured, complete = _read_series(series, files) if files else ({}, True)
     return {
-        "job": describe(job, settings),
+        "job": describe(job, queue, settings),
         "line": _line(job, run),
         "value_name": metric_name(_metric(job)),
         "tables": tables.judgement_tables(tuple(judgement.ap), {"trained": judgement}) if judgement else (),
@@ -190,6 +186,22 @@ def _run_context(job: Job, name: str, settings: ServiceSettings, series: SeriesR
         "live_url": f"/jobs/{job.job_id}/runs/{name}/live" if _may_go_on(job, run) else None,
         "every_ms": LIVE_MS,
     }
+
+
+def _actions(job: Job) -> frozenset[str]:
+    """What the page offers to do, beside a cancel and a clone, which is always possible."""
+    offered = set()
+    if not job.state.is_terminal and not job.desired.is_end:
+        offered.add("resume" if job.desired is Desired.PAUSE else "pause")
+    if job.state in (JobState.FAILED, JobState.CANCELLED):
+        offered.add("retry")
+    if job.state.is_waiting:
+        offered.add("priority")
+    if job.state.is_terminal:
+        offered.add("delete")
+    if job.state.is_leased and job.desired is not Desired.KILL:
+        offered.add("kill")
+    return frozenset(offered)
 
 
 def _may_go_on(job: Job, run: StudyRun) -> bool:

@@ -63,6 +63,7 @@ class Examples:
         """A job that has succeeded with these results."""
         claim = self.claimed(spec)
         self.queue.start(claim)
+        self.queue.begin_running(claim)
         self.queue.settle(claim, Settlement.succeeded(results.model_dump(mode="json")))
         return self.queue.get(claim.job_id)
 
@@ -73,12 +74,14 @@ class Examples:
     def failed(self, message: str = "VOC2007/ImageSets/Main/trainval.txt is missing: put the data set there") -> Job:
         claim = self.claimed(TrainSpec(preset="tiny", name="voc2007-first-try").resolve())
         self.queue.start(claim)
+        self.queue.begin_running(claim)
         self.queue.settle(claim, Settlement.failed(FailureReason.BAD_INPUT, message))
         return self.queue.get(claim.job_id)
 
     def retrying(self) -> Job:
         claim = self.claimed(TrainSpec(preset="tiny", name="after-a-crash").resolve())
         self.queue.start(claim)
+        self.queue.begin_running(claim)
         self.queue.settle(claim, Settlement.retry(FailureReason.LOST_WORKER, "the worker vanished at step 40"))
         return self.queue.get(claim.job_id)
 
@@ -95,6 +98,7 @@ class Examples:
         spec = TrainSpec(preset="scenes", name=name, overrides={"objective.tau_0": 0.3}).resolve()
         claim = self.claimed(spec)
         self.queue.start(claim, pid=4242)
+        self.queue.begin_running(claim)
         write_spool(self.runs / claim.job_id, until)
         stage, step, steps = whereabouts(until)
         self.tell(claim, stage=stage, step=step, stage_steps=steps, fraction=until / 1080, eta_s=0.5 * (1080 - until))
@@ -107,6 +111,7 @@ class Examples:
     def trained(self) -> Job:
         claim = self.claimed(TrainSpec(preset="scenes", name="scenes-two-workers").resolve())
         self.queue.start(claim)
+        self.queue.begin_running(claim)
         write_spool(self.runs / claim.job_id, 1080)
         artifacts = self.runs / claim.job_id / "artifacts"
         artifacts.mkdir(parents=True)
@@ -129,6 +134,7 @@ class Examples:
         spec = AblationSpec(preset="scenes", study="table-2", seeds=(0, 1), name="table-2-on-scenes").resolve()
         claim = self.claimed(spec)
         self.queue.start(claim)
+        self.queue.begin_running(claim)
         means = {"oicr": (0.634, 0.794), "apart": (0.641, 0.772), "seg-to-det": (0.702, 0.811), "sdcn": (0.841, 0.831)}
         found = []
         for planned in spec.runs():
@@ -182,6 +188,7 @@ class Examples:
         spec = AblationSpec(preset="scenes", study="oicr-against-sdcn", seeds=(0, 1)).resolve()
         claim = self.claimed(spec)
         self.queue.start(claim)
+        self.queue.begin_running(claim)
         first, second, *_ = spec.runs()
         for planned, until in ((first, 1080), (second, 400)):
             folder = self.runs / claim.job_id / "runs" / planned.name
@@ -213,6 +220,7 @@ class Examples:
         spec = SweepSpec(preset="scenes", study="figure-5", name="figure-5-on-scenes").resolve()
         claim = self.claimed(spec)
         self.queue.start(claim)
+        self.queue.begin_running(claim)
         chance = random.Random(5)
         runs, curves = [], {}
         for number, (trial, overrides) in enumerate((spec.known_trials() or {}).items()):
@@ -282,6 +290,7 @@ class Examples:
         claim = self.queue.claim(WORKER, lease_s=3600)
         assert claim is not None
         self.queue.start(claim)
+        self.queue.begin_running(claim)
         self._checks[name] = claim
         return claim
 

@@ -159,6 +159,7 @@ def test_a_job_without_files_is_shown(browser_like: httpx.Client, examples: Exam
 def test_results_of_another_version_are_named_and_linked(browser_like: httpx.Client, examples: Examples) -> None:
     claim = examples.claimed(examples.queue_spec())
     examples.queue.start(claim)
+    examples.queue.begin_running(claim)
     examples.queue.settle(claim, Settlement.succeeded({"of": "another version"}))
     page = browser_like.get(f"/jobs/{claim.job_id}")
     assert page.status_code == 200
@@ -208,6 +209,7 @@ def test_every_reason_for_a_failure_has_its_way_out(browser_like: httpx.Client, 
     for reason in FailureReason:
         claim = examples.claimed(examples.queue_spec())
         examples.queue.start(claim)
+        examples.queue.begin_running(claim)
         examples.queue.settle(claim, Settlement.failed(reason, "it ended"))
         assert browser_like.get(f"/jobs/{claim.job_id}").status_code == 200
 

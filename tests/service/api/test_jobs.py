@@ -39,6 +39,7 @@ def start(jobs: JobQueue) -> Claim:
     claim = jobs.claim("worker-1", lease_s=30)
     assert claim is not None
     jobs.start(claim, pid=42)
+    jobs.begin_running(claim)
     return claim
 
 
