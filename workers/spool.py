@@ -5,6 +5,7 @@ their own pace, each from its own byte offset. Several processes append to one f
 every line is one `write` on a descriptor opened with O_APPEND, which Linux does not interleave on a local file system.
 """
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -76,7 +77,7 @@ class ResumedEvent(_Event):
 
 
 class NoteEvent(_Event):
-    """A sentence for whoever reads the log."""
+    """A sentence for whoever follows the job; it stands in the log too."""
 
     kind: Literal[EventKind.NOTE] = EventKind.NOTE
     text: str
@@ -91,6 +92,7 @@ class EventSpool:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._noted: str | None = None
 
     def append(self, event: Event) -> None:
         """Write one line.
@@ -105,6 +107,9 @@ class EventSpool:
         written = os.write(self._descriptor, line)
         if written != len(line):
             raise OSError(f"only {written} of {len(line)} bytes of an event could be written: is the disk full?")
+        if isinstance(event, NoteEvent) and event.text != self._noted:  # a study says it again with each step
+            self._noted = event.text
+            logging.getLogger(__name__).info(event.text)
 
     def close(self) -> None:
         os.close(self._descriptor)

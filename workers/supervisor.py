@@ -23,6 +23,7 @@ from service.queue.repository import JobQueue
 from workers.attempt_folder import AttemptFolder, AttemptOrder, RunFolder
 from workers.child import Child
 from workers.lease import LeaseKeeper
+from workers.log_bound import LogBound
 from workers.memory_events import oom_kills
 from workers.orphans import end_earlier_attempts, end_orphans, remove_placement_groups
 from workers.progress_pump import ProgressPump
@@ -200,11 +201,13 @@ class Supervisor:
         log.info("attempt.started", pid=child.pid)
         causes: set[StopCause] = set()
         is_running = False
+        log_bound = LogBound(folder.log)
         try:
             self._until_reachable(lease, lambda: self._queue.start(claim, pid=child.pid))
             while (exit_status := child.poll()) is None:
                 self._check(lease)
                 pump.pump()
+                log_bound.keep()
                 if pump.has_heard and not is_running:
                     self._until_reachable(lease, lambda: self._queue.begin_running(claim))
                     is_running = True

@@ -12,6 +12,7 @@ from sdcn_core.training.ranks import Ranks
 from service.run_files.checkpoints import step_of
 from workers.attempt_folder import write_atomically
 from workers.ray_runtime.hooks import RayHooks
+from workers.study.run_log import run_log
 from workers.training.lock import held
 from workers.training.order import TrainingEnd, TrainingOrder
 from workers.training.process import train_rank
@@ -29,6 +30,7 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     checkpoint = ray_train.get_checkpoint()
     resumed_from = None if checkpoint is None else step_of(Path(checkpoint.path))
     with (
+        run_log(order.folder.log) if order.is_of_study else nullcontext(),
         held(order.run_path / "writer.lock", timeout_s=LOCK_TIMEOUT_S) if ranks.is_first else nullcontext(),
         nullcontext(None) if checkpoint is None else checkpoint.as_directory() as directory,
     ):

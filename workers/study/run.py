@@ -10,6 +10,7 @@ from workers.failures import failure_of
 from workers.ray_runtime.failures import translated
 from workers.spool import EventSpool, NoteEvent
 from workers.study.run_folder import StudyRunFolder
+from workers.study.run_log import run_log
 from workers.study.training import train_piece
 from workers.training.here import EndedEarly, OnReport
 from workers.training.lock import held
@@ -48,7 +49,8 @@ def run_study_run(order: RunOrder, *, on_report: OnReport | None = None) -> RunF
             if (found := folder.read_found()) is not None:
                 return found
             folder.write_record(order)
-            found = _trained(order, on_report)
+            with run_log(order.folder.log):
+                found = _trained(order, on_report)
             settled = folder.read_found()  # whoever hears its reports may have ended it meanwhile
             if settled is None:
                 if found.failure is not None and found.failure.reason.is_retryable:

@@ -48,6 +48,11 @@ class TrainingOrder(BaseModel):
         return AttemptFolder(self.run_path / f"attempt-{self.attempt}")
 
     @property
+    def is_of_study(self) -> bool:
+        """Whether it is one training of several, with a folder of its own within the job's."""
+        return self.run_path != self.stop.parent.parent
+
+    @property
     def artifacts(self) -> Path:
         return self.run_path / "artifacts"
 
