@@ -10,6 +10,7 @@ from service.app import create_app
 from service.errors import ServiceError
 from service.jobs.refusals import field_problems
 from service.logging import set_up_logging
+from service.serving import Server
 from service.settings import ServiceSettings
 
 
@@ -36,7 +37,7 @@ def main() -> int:
         server_header=False,
         timeout_graceful_shutdown=10,
     )
-    server = uvicorn.Server(config)
+    server = Server(config, app)
     server.run()
     return 0 if server.started else 1
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import artifacts, datasets, health, jobs, models, operations, presets, study_runs
+from service.api import artifacts, datasets, health, jobs, models, operations, presets, study_runs, watching
 from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems
 from service.api.lingering import LingeringClose
@@ -17,11 +17,13 @@ from service.models import ModelCatalogue
 from service.predictor import Predictor
 from service.queue.database import open_database
 from service.queue.datasets import DatasetRegister
+from service.queue.event_log import EventLog
 from service.queue.migrations import upgrade
 from service.queue.repository import JobQueue
 from service.registry import ModelRegistry
 from service.run_files.series import SeriesReader
 from service.settings import ServiceSettings
+from service.watching.watcher import Watcher
 from service.web import mount
 
 
@@ -52,6 +54,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.queue = JobQueue(engine)
     app.state.datasets = DatasetRegister(engine)
     app.state.series = SeriesReader()
+    app.state.events = EventLog(engine)
+    app.state.watcher = Watcher(app.state.events, max_streams=settings.max_streams)
     app.state.models = ModelCatalogue(app.state.queue, settings.runs)
     app.state.registry = ModelRegistry(settings.mlflow_tracking_uri)
     token = settings.predictor_token
@@ -65,7 +69,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(RequestScope, hosts=settings.accepted_hosts)
     app.add_middleware(LingeringClose)
-    for room in (jobs, operations, study_runs, artifacts, datasets, models, presets, health):
+    for room in (jobs, operations, study_runs, watching, artifacts, datasets, models, presets, health):
         app.include_router(room.router)
     document_problems(app)
     mount(app)

@@ -11,6 +11,8 @@ ServiceError                     500
 ├── SpecUnreadable               409  another version stored what the job is to do
 ├── ResultsNotReady              409  the job has not succeeded (yet); of a study's table TableNotReady
 ├── ChampionUnclear              409  `champion` alone, and not exactly one is
+├── LogNotFound                  404  the attempt has left no log
+├── TooManyStreams               503  as many streams are open as there may be; likewise while the service stops
 ├── DatasetNotFound              404  no data set is registered under this name
 ├── DatasetExists                409  one is already
 ├── DatasetInUse                 409  jobs that have not ended use it
@@ -96,6 +98,20 @@ class CheckpointNotFound(ServiceError):
 
     status = 404
     title = "No such checkpoint"
+
+
+class LogNotFound(ServiceError):
+    """The attempt has left no log, or there is no such attempt."""
+
+    status = 404
+    title = "No such log"
+
+
+class TooManyStreams(ServiceError):
+    """Every stream that the service may hold open is open, or it is about to stop."""
+
+    status = 503
+    title = "Too many streams are open"
 
 
 class IdempotencyKeyReused(ServiceError):

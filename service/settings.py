@@ -27,6 +27,8 @@ class ServiceSettings(BaseSettings):
     """names by which clients may call the API, a JSON list; empty: on loopback its names, elsewhere any"""
     max_body_bytes: int = Field(default=1024 * 1024, ge=1024)
     """larger requests are refused before they are read"""
+    max_streams: int = Field(default=100, ge=1)
+    """streams of events and logs that may be open at once; further ones are told to try again"""
     mlflow_tracking_uri: str | None = None
     """where the API asks MLflow which models are registered, and workers record runs; none, or not http: it does not"""
     predictor_url: str | None = None

@@ -1,13 +1,16 @@
 """The files of a job or run: listed with their digests, and streamed; and the table of a study."""
 
 from collections.abc import Iterator
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, Header, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
 from service.api.dependencies import NO_PARAMETERS, JobId, Parameters, QueueDep, SettingsDep
 from service.api.documentation import problems
+from service.api.ranges import wanted_part
 from service.api.study_runs import RunName
 from service.api.study_schemas import describe_artifact
 from service.errors import ArtifactNotFound, TableNotReady
@@ -29,6 +32,11 @@ _TABLES = {
     "sweep": {"markdown": "table.md", "csv": "trials.csv", "json": "trials.json"},
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
+_PARTS: dict[int | str, dict[str, Any]] = {
+    206: {"description": "The part of it that was asked for", "content": {"*/*": _BINARY}},
+    304: {"description": "The copy at hand is the file"},
+}
+_NO_PART = "the part that was asked for begins behind the end"
 
 
 class ArtifactParameters(Parameters):
@@ -40,9 +48,17 @@ class TableParameters(Parameters):
     format: Literal["markdown", "latex", "csv", "json"] = "markdown"
 
 
-IfNoneMatch = Annotated[
-    str | None, Header(alias="If-None-Match", max_length=1000, description="the ETag of a copy that is at hand")
-]
+class Conditions(BaseModel):
+    """What a client has of the file already."""
+
+    model_config = ConfigDict(frozen=True)
+
+    if_none_match: str | None = Field(default=None, max_length=1000, description="the ETag of a copy that is at hand")
+    range: str | None = Field(default=None, max_length=200, description="bytes=FIRST-LAST: one part of the file")
+    if_range: str | None = Field(default=None, max_length=200, description="the ETag for which the range is meant")
+
+
+ConditionsDep = Annotated[Conditions, Header()]
 
 
 class _File(StreamingResponse):
@@ -66,8 +82,8 @@ def get_artifacts(
     response_class=_File,
     responses={
         200: {"description": "The file, of its own type; its SHA-256 is the ETag", "content": {"*/*": _BINARY}},
-        304: {"description": "The copy at hand is the file"},
-        **problems(_404="no such job, run or artifact", _422="a parameter is not valid"),
+        **_PARTS,
+        **problems(_404="no such job, run or artifact", _416=_NO_PART, _422="a parameter is not valid"),
     },
 )
 def get_artifact(
@@ -76,11 +92,11 @@ def get_artifact(
     parameters: Annotated[ArtifactParameters, Query()],
     queue: QueueDep,
     settings: SettingsDep,
-    if_none_match: IfNoneMatch = None,
+    conditions: ConditionsDep,
 ) -> Response:
     """One of the files."""
     queue.get(job_id)
-    return _send(open_artifact(job_files(settings.runs, job_id, parameters.run), name), if_none_match)
+    return _send(open_artifact(job_files(settings.runs, job_id, parameters.run), name), conditions)
 
 
 @router.get(
@@ -89,8 +105,8 @@ def get_artifact(
     response_class=_File,
     responses={
         200: {"description": "The file, of its own type; its SHA-256 is the ETag", "content": {"*/*": _BINARY}},
-        304: {"description": "The copy at hand is the file"},
-        **problems(_404="no such job, run or artifact"),
+        **_PARTS,
+        **problems(_404="no such job, run or artifact", _416=_NO_PART),
     },
 )
 def get_run_artifact(
@@ -99,11 +115,11 @@ def get_run_artifact(
     name: Annotated[str, Path(max_length=200)],
     queue: QueueDep,
     settings: SettingsDep,
-    if_none_match: IfNoneMatch = None,
+    conditions: ConditionsDep,
 ) -> Response:
     """One of a run's files, where a study's report looks for it."""
     queue.get(job_id)
-    return _send(open_artifact(job_files(settings.runs, job_id, run), name), if_none_match)
+    return _send(open_artifact(job_files(settings.runs, job_id, run), name), conditions)
 
 
 @router.get(
@@ -111,8 +127,8 @@ def get_run_artifact(
     response_class=_File,
     responses={
         200: {"description": "The table in the format that was asked for", "content": {"*/*": _BINARY}},
-        304: {"description": "The copy at hand is the table"},
-        **problems(_404="no such job", _409="no table is there (yet)", _422="a parameter is not valid"),
+        **_PARTS,
+        **problems(_404="no such job", _409="no table is there (yet)", _416=_NO_PART, _422="a parameter is not valid"),
     },
 )
 def get_table(
@@ -120,7 +136,7 @@ def get_table(
     parameters: Annotated[TableParameters, Query()],
     queue: QueueDep,
     settings: SettingsDep,
-    if_none_match: IfNoneMatch = None,
+    conditions: ConditionsDep,
 ) -> Response:
     """The table of an ablation, or the trials of a sweep."""
     job = queue.get(job_id)
@@ -130,7 +146,7 @@ def get_table(
     except ArtifactNotFound:
         way_out = "it has left none" if job.state.is_terminal else "it is written at the end; ask again later"
         raise TableNotReady(f"job {job_id} has no table: it is {job.state}, and {way_out}") from None
-    return _send(table, if_none_match)
+    return _send(table, conditions)
 
 
 def _table_name(job: Job, wanted: str) -> str:
@@ -147,24 +163,40 @@ def _table_name(job: Job, wanted: str) -> str:
     return tables[wanted]
 
 
-def _send(opened: OpenArtifact, if_none_match: str | None) -> Response:
+def _send(opened: OpenArtifact, conditions: Conditions) -> Response:
     artifact = opened.artifact
     tag = f'"{artifact.sha256}"'
     headers = {
         "ETag": tag,
+        "Accept-Ranges": "bytes",
         "Cache-Control": "no-cache",  # keep it, but ask: a running job replaces its files
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
         "Content-Disposition": "attachment" if artifact.media_type == OCTETS else "inline",
     }
-    if if_none_match is not None and tag in (known.strip().removeprefix("W/") for known in if_none_match.split(",")):
+    at_hand = (conditions.if_none_match or "").split(",")
+    if tag in (known.strip().removeprefix("W/") for known in at_hand):
         opened.file.close()
         return Response(status_code=304, headers=headers)
-    headers["Content-Length"] = str(artifact.num_bytes)
+    try:
+        part = wanted_part(conditions.range, conditions.if_range, tag=tag, num_bytes=artifact.num_bytes)
+    except HTTPException:
+        opened.file.close()
+        raise
+    status = 200
+    num_bytes = artifact.num_bytes
+    if part is not None:
+        status, num_bytes = 206, part.num_bytes
+        headers["Content-Range"] = f"bytes {part.first}-{part.last}/{artifact.num_bytes}"
+        opened.file.seek(part.first)
+    headers["Content-Length"] = str(num_bytes)
     headers["Content-Disposition"] += f'; filename="{artifact.name}"'
-    return StreamingResponse(_blocks(opened.file), media_type=artifact.media_type, headers=headers)
+    return StreamingResponse(
+        _blocks(opened.file, num_bytes), status_code=status, media_type=artifact.media_type, headers=headers
+    )
 
 
-def _blocks(file: BinaryIO) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, num_bytes: int) -> Iterator[bytes]:
     with file:
-        while block := file.read(BLOCK_BYTES):
+        while num_bytes > 0 and (block := file.read(min(BLOCK_BYTES, num_bytes))):
+            num_bytes -= len(block)
             yield block

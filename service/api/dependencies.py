@@ -11,10 +11,12 @@ from service.errors import DatasetNotFound, JobNotFound
 from service.models import ModelCatalogue
 from service.predictor import Predictor
 from service.queue.datasets import DatasetRegister
+from service.queue.event_log import EventLog
 from service.queue.repository import JobQueue
 from service.registry import ModelRegistry
 from service.run_files.series import SeriesReader
 from service.settings import ServiceSettings
+from service.watching.watcher import Watcher
 
 _JOB_ID = re.compile(r"[0-9a-f]{1,32}")
 _NAME = TypeAdapter(Name)
@@ -51,6 +53,16 @@ async def _datasets(request: Request) -> DatasetRegister:
 async def _series(request: Request) -> SeriesReader:
     series: SeriesReader = request.app.state.series
     return series
+
+
+async def _events(request: Request) -> EventLog:
+    events: EventLog = request.app.state.events
+    return events
+
+
+async def _watcher(request: Request) -> Watcher:
+    watcher: Watcher = request.app.state.watcher
+    return watcher
 
 
 async def _models(request: Request) -> ModelCatalogue:
@@ -100,6 +112,8 @@ SettingsDep = Annotated[ServiceSettings, Depends(_settings)]
 QueueDep = Annotated[JobQueue, Depends(_queue)]
 DatasetsDep = Annotated[DatasetRegister, Depends(_datasets)]
 SeriesDep = Annotated[SeriesReader, Depends(_series)]
+EventLogDep = Annotated[EventLog, Depends(_events)]
+WatcherDep = Annotated[Watcher, Depends(_watcher)]
 ModelsDep = Annotated[ModelCatalogue, Depends(_models)]
 RegistryDep = Annotated[ModelRegistry, Depends(_registry)]
 PredictorDep = Annotated[Predictor, Depends(_predictor)]

@@ -11,7 +11,7 @@ import typer
 from pydantic import JsonValue
 from typer.core import TyperGroup
 
-from service.client import dataset_commands, job_commands, model_commands, study_commands, terminal
+from service.client import dataset_commands, job_commands, log_commands, model_commands, study_commands, terminal
 from service.client.address import home_folder
 from service.client.client import SdcnClient
 from service.client.errors import ApiProblem, ClientError
@@ -216,6 +216,7 @@ for command in (
     job_commands.delete,
 ):
     app.command()(command)
+app.command()(log_commands.logs)
 app.command()(study_commands.runs)
 app.command()(study_commands.table)
 app.command()(study_commands.artifacts)

@@ -1,22 +1,18 @@
 """The typed client of the service."""
 
-import hashlib
-import ipaddress
-import os
-import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
-from urllib.parse import quote
+from typing import Literal
 
-import httpx
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 
-from service.client.errors import ApiProblem, BrokenDownload, ClientError, ServerUnreachable, UnsendableRequest
+from service.client.connection import segment, segments
+from service.client.downloads import Downloads
+from service.client.errors import ClientError, NoStream, ServerUnreachable
+from service.client.job_streams import PATIENCE_S, JobStreams
 from service.jobs.answers import (
     ArtifactList,
     ArtifactRead,
@@ -32,7 +28,6 @@ from service.jobs.answers import (
     PredictionsRead,
     PresetList,
     PresetRead,
-    Problem,
     RunList,
     RunRead,
     SpecRead,
@@ -41,16 +36,12 @@ from service.jobs.any_results import AnyResults, parse_results
 from service.jobs.data_specs import DatasetSpec
 from service.jobs.specs import JobSpec, asked_for
 from service.jobs.states import JobState
-
-AnswerT = TypeVar("AnswerT", bound=BaseModel)
+from service.jobs.watch_answers import ProgressRead
 
 TableFormat = Literal["markdown", "latex", "csv", "json"]
 
-PATIENCE_S = 60.0
-"""how long `watch` bears a service that does not answer, or answers that it cannot now: it may be restarting"""
 
-
-class SdcnClient:
+class SdcnClient(JobStreams, Downloads):
     """One service, by its address: submit jobs, watch them, read what they found.
 
     Every method may raise ApiProblem (the service refused), ServerUnreachable (nobody answers) and UnsendableRequest
@@ -64,26 +55,6 @@ class SdcnClient:
     Raises:
         httpx.InvalidURL: `base_url` is none.
     """
-
-    def __init__(self, base_url: str, *, timeout_s: float = 40.0, transport: httpx.BaseTransport | None = None) -> None:
-        self.base_url = base_url.rstrip("/")
-        self._http = httpx.Client(
-            base_url=self.base_url,
-            timeout=timeout_s,
-            transport=transport,
-            trust_env=not _is_loopback(httpx.URL(self.base_url).host),
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._http.close()
 
     def submit(self, spec: JobSpec, *, idempotency_key: str | None = None, tries: int = 3) -> JobRead:
         """Queue a job. A connection that breaks is tried again, under one key, so that no second job is made."""
@@ -102,7 +73,7 @@ class SdcnClient:
         return self._call(SpecRead, "POST", "/v1/jobs", json=asked_for(spec), params={"validate_only": "true"})
 
     def get(self, job_id: str) -> JobRead:
-        return self._call(JobRead, "GET", f"/v1/jobs/{_segment(job_id)}")
+        return self._call(JobRead, "GET", f"/v1/jobs/{segment(job_id)}")
 
     def jobs(
         self, *, states: Collection[JobState] = (), kind: str | None = None, page_size: int = 50
@@ -120,54 +91,28 @@ class SdcnClient:
 
     def results(self, job_id: str) -> AnyResults:
         """What the job found, by its kind."""
-        with self._understood(self._send("GET", f"/v1/jobs/{_segment(job_id)}/results")) as answer:
+        with self._understood(self._send("GET", f"/v1/jobs/{segment(job_id)}/results")) as answer:
             return parse_results(answer.json())
 
     def runs(self, job_id: str) -> tuple[RunRead, ...]:
         """The trainings of a study as they are now."""
-        return self._call(RunList, "GET", f"/v1/jobs/{_segment(job_id)}/runs").runs
+        return self._call(RunList, "GET", f"/v1/jobs/{segment(job_id)}/runs").runs
 
     def metrics(self, job_id: str, *, run: str | None = None, names: Collection[str] = ()) -> MetricsRead:
         """Series of the job, or of a study's run; all where no names are given."""
         params: dict[str, str | list[str]] = {"name": list(names)} | ({} if run is None else {"run": run})
-        return self._call(MetricsRead, "GET", f"/v1/jobs/{_segment(job_id)}/metrics", params=params)
+        return self._call(MetricsRead, "GET", f"/v1/jobs/{segment(job_id)}/metrics", params=params)
 
     def table(self, job_id: str, table_format: TableFormat = "markdown") -> str:
         """The table of an ablation or sweep."""
-        path = f"/v1/jobs/{_segment(job_id)}/table"
+        path = f"/v1/jobs/{segment(job_id)}/table"
         with self._understood(self._send("GET", path, params={"format": table_format})) as answer:
             return answer.text
 
     def artifacts(self, job_id: str, *, run: str | None = None) -> tuple[ArtifactRead, ...]:
         """The files that the job, or a study's run, has left so far."""
         params = {} if run is None else {"run": run}
-        return self._call(ArtifactList, "GET", f"/v1/jobs/{_segment(job_id)}/artifacts", params=params).artifacts
-
-    def fetch(self, artifact: ArtifactRead, folder: Path) -> Path:
-        """Download an artifact into the folder, under its name; it is there whole or not at all.
-
-        Raises:
-            BrokenDownload: what arrived is not what was listed: it was replaced meanwhile, or the connection broke.
-            OSError: it cannot be written.
-        """
-        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.\-]*", artifact.name) is None:
-            raise BrokenDownload(f"{artifact.name!r} is no name for a file here")
-        target = folder / artifact.name
-        partial = target.with_name(f".{target.name}.{os.getpid()}")
-        digest = hashlib.sha256()
-        try:
-            with self._streamed(artifact.url) as blocks, partial.open("wb") as file:
-                for block in blocks:
-                    digest.update(block)
-                    file.write(block)
-            if digest.hexdigest() != artifact.sha256:
-                raise BrokenDownload(
-                    f"{artifact.name} is not what was listed: it may have been replaced; fetch it again"
-                )
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-        return target
+        return self._call(ArtifactList, "GET", f"/v1/jobs/{segment(job_id)}/artifacts", params=params).artifacts
 
     def models(self, *, page_size: int = 50) -> Iterator[ModelRead]:
         """All finished models, those of the newest jobs first; pages are fetched as they are needed."""
@@ -181,7 +126,7 @@ class SdcnClient:
 
     def model(self, model_id: str) -> ModelRead:
         """By JOB, JOB/RUN, NAME@champion or champion."""
-        return self._call(ModelRead, "GET", f"/v1/models/{_segments(model_id)}")
+        return self._call(ModelRead, "GET", f"/v1/models/{segments(model_id)}")
 
     def predict(
         self,
@@ -202,7 +147,7 @@ class SdcnClient:
         params = {name: str(value).lower() for name, value in given.items() if value is not None}
         with ExitStack() as stack:
             files = [("images", (path.name, stack.enter_context(path.open("rb")))) for path in images]
-            path = f"/v1/models/{_segments(model_id)}/predict"
+            path = f"/v1/models/{segments(model_id)}/predict"
             response = self._send("POST", path, files=files, params=params, timeout=timeout_s)
         with self._understood(response) as answer:
             return PredictionsRead.model_validate_json(answer.content)
@@ -219,7 +164,7 @@ class SdcnClient:
 
     def dataset(self, name: str) -> DatasetRead:
         """Whether it can be used, and how much it has of each class and split."""
-        return self._call(DatasetRead, "GET", f"/v1/datasets/{_segment(name)}")
+        return self._call(DatasetRead, "GET", f"/v1/datasets/{segment(name)}")
 
     def add_dataset(self, spec: DatasetSpec) -> DatasetRead:
         """Register a data set; the job `job_id` of the answer checks it."""
@@ -227,28 +172,28 @@ class SdcnClient:
 
     def check_dataset(self, name: str) -> DatasetRead:
         """Have it read again."""
-        return self._call(DatasetRead, "POST", f"/v1/datasets/{_segment(name)}/check")
+        return self._call(DatasetRead, "POST", f"/v1/datasets/{segment(name)}/check")
 
     def remove_dataset(self, name: str) -> None:
         """Forget it; its files stay."""
-        with self._understood(self._send("DELETE", f"/v1/datasets/{_segment(name)}")):
+        with self._understood(self._send("DELETE", f"/v1/datasets/{segment(name)}")):
             pass
 
     def cancel(self, job_id: str, *, force: bool = False) -> JobRead:
         """Ask for its end, after a last checkpoint; with `force` its processes are killed at once."""
         params = {"force": "true"} if force else None
-        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/cancel", params=params)
+        return self._call(JobRead, "POST", f"/v1/jobs/{segment(job_id)}/cancel", params=params)
 
     def pause(self, job_id: str) -> JobRead:
         """Ask for it to wait, after a checkpoint."""
-        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/pause")
+        return self._call(JobRead, "POST", f"/v1/jobs/{segment(job_id)}/pause")
 
     def resume(self, job_id: str) -> JobRead:
-        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/resume")
+        return self._call(JobRead, "POST", f"/v1/jobs/{segment(job_id)}/resume")
 
     def retry(self, job_id: str) -> JobRead:
         """Have it tried again, if it failed or was cancelled."""
-        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/retry")
+        return self._call(JobRead, "POST", f"/v1/jobs/{segment(job_id)}/retry")
 
     def clone(
         self, job_id: str, changes: Mapping[str, JsonValue] | None = None, *, idempotency_key: str | None = None
@@ -256,19 +201,47 @@ class SdcnClient:
         """Queue a new job like it, with these fields of its spec changed."""
         headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(16)}
         asked = {"changes": dict(changes or {})}
-        return self._call(JobRead, "POST", f"/v1/jobs/{_segment(job_id)}/clone", json=asked, headers=headers)
+        return self._call(JobRead, "POST", f"/v1/jobs/{segment(job_id)}/clone", json=asked, headers=headers)
 
     def set_priority(self, job_id: str, priority: int) -> JobRead:
         """Larger is claimed earlier; while it waits."""
-        return self._call(JobRead, "PATCH", f"/v1/jobs/{_segment(job_id)}", json={"priority": priority})
+        return self._call(JobRead, "PATCH", f"/v1/jobs/{segment(job_id)}", json={"priority": priority})
 
     def delete(self, job_id: str) -> None:
         """Forget it, with all that it has left, for good; once it has ended."""
-        with self._understood(self._send("DELETE", f"/v1/jobs/{_segment(job_id)}")):
+        with self._understood(self._send("DELETE", f"/v1/jobs/{segment(job_id)}")):
             pass
 
     def presets(self) -> tuple[PresetRead, ...]:
         return self._call(PresetList, "GET", "/v1/presets").presets
+
+    def follow(
+        self, job_id: str, *, patience_s: float = PATIENCE_S, sleep: Callable[[float], None] = time.sleep
+    ) -> Iterator[JobRead]:
+        """The job now, and again whenever it changes, until it has ended: told by the service as it happens or, where
+        streams are cut on the way, asked for as `watch` does.
+
+        Args:
+            job_id: the job.
+            patience_s: how long the service may be away.
+            sleep: lets time pass between two tries.
+        """
+        known = self.event_page(job_id).events
+        job = self.get(job_id)
+        yield job
+        try:
+            after = known[-1].id if known else 0
+            for news in self.streamed_events(job_id, after=after, patience_s=patience_s, sleep=sleep):
+                if isinstance(news, ProgressRead):
+                    job = job.model_copy(update={"attempt": news.attempt, "progress": news.progress})
+                else:
+                    job = self.get(job_id)
+                yield job
+        except NoStream:
+            yield from self.watch(job_id, patience_s=patience_s, sleep=sleep)
+            return
+        if not job.state.is_terminal:
+            yield self.get(job_id)
 
     def watch(
         self,
@@ -304,92 +277,3 @@ class SdcnClient:
                     return
                 heard_s = clock()  # after the caller's turn: only the service's silence counts
             sleep(wait_s)
-
-    def _call(
-        self,
-        model: type[AnswerT],
-        method: str,
-        path: str,
-        *,
-        json: object = None,
-        params: Mapping[str, str | list[str]] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> AnswerT:
-        with self._understood(self._send(method, path, json=json, params=params, headers=headers)) as answer:
-            return model.model_validate_json(answer.content)
-
-    def _send(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401 - as httpx takes it
-        try:
-            prepared = self._http.build_request(method, path, **request)
-        except (ValueError, httpx.InvalidURL) as error:
-            raise UnsendableRequest(f"the request to {self.base_url} cannot be written: {error}") from error
-        try:
-            return self._http.send(prepared)
-        except httpx.LocalProtocolError as error:  # a header that HTTP has no place for
-            raise UnsendableRequest(f"the request to {self.base_url} cannot be written: {error}") from error
-        except httpx.DecodingError as error:
-            raise self._foreign("a body that is not encoded as its header says") from error
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
-
-    def _unreachable(self, error: httpx.TransportError) -> ServerUnreachable:
-        reason = str(error) or type(error).__name__
-        return ServerUnreachable(
-            f"no service answers at {self.base_url} ({reason}): start one with `sdcn up`, or give --url"
-        )
-
-    def _foreign(self, found: str) -> ServerUnreachable:
-        return ServerUnreachable(f"what answers at {self.base_url} is not this service: {found}; check --url")
-
-    @contextmanager
-    def _understood(self, response: httpx.Response) -> Iterator[httpx.Response]:
-        """Within it the answer is read: a problem becomes ApiProblem, and of one that cannot be read it is said that it
-        is not the service's.
-        """
-        try:
-            if not response.is_success:
-                problem = Problem.model_validate_json(response.content)
-                raise ApiProblem(problem, retry_after_s=_retry_after_s(response))
-            yield response
-        except ValueError as error:  # pydantic's and JSON's
-            raise self._foreign(f"status {response.status_code} without the document that belongs to it") from error
-
-    @contextmanager
-    def _streamed(self, path: str) -> Iterator[Iterator[bytes]]:
-        try:
-            with self._http.stream("GET", path) as response:
-                if not response.is_success:
-                    response.read()
-                with self._understood(response) as answer:
-                    yield answer.iter_bytes()
-        except httpx.InvalidURL as error:
-            raise self._foreign(f"an address that is none ({error})") from error
-        except httpx.DecodingError as error:
-            raise self._foreign("a body that is not encoded as its header says") from error
-        except httpx.TransportError as error:
-            raise self._unreachable(error) from error
-
-
-def _segment(job_id: str) -> str:
-    """The id as one segment of a path: what is not an id must not reach another endpoint."""
-    return quote(job_id, safe="", errors="replace") or "-"
-
-
-def _segments(model_id: str) -> str:
-    """An id of two parts, likewise; dots alone would climb."""
-    return "/".join(
-        "-" if part.strip(".") == "" else quote(part, safe="@", errors="replace") for part in model_id.split("/")
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _retry_after_s(response: httpx.Response) -> float | None:
-    """When the service wants to be asked again; it says seconds, a date is none of its words."""
-    said = response.headers.get("Retry-After", "")
-    return float(said) if said.isdecimal() else None

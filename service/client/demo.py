@@ -43,7 +43,8 @@ def run_demo(home: Path, spec: AblationSpec, console: Console) -> int:
                 console.print(f"{posted}\nwatch it at {service.record.url}/jobs/{job.id}", soft_wrap=True)
                 announcer.quiet = True
                 try:
-                    job = show_live(client, job, console, interval_s=0.5, sleep=service.wait)
+                    looks = client.watch(job.id, interval_s=0.5, sleep=service.wait)  # which hears of a component's end
+                    job = show_live(client, job, looks, console)
                     code = _tell(job, client, home, console)
                 finally:
                     announcer.quiet = False  # stopping takes a while, more so after an interrupt

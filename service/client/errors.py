@@ -3,6 +3,7 @@
 ClientError
 ├── ApiProblem          the service refused: its problem document, as attributes
 ├── ServerUnreachable   nobody answers at the address
+├── NoStream            what is between here and the service lets no stream through
 ├── ServerUnknown       no address was given and none was found
 ├── UnsendableRequest   what was given has no place in a request
 └── BrokenDownload      what arrived is not what was listed
@@ -55,6 +56,10 @@ class ServerUnreachable(ClientError):
     """Nobody answers at the address, or what answers is not this service."""
 
     may_pass = True
+
+
+class NoStream(ClientError):
+    """Streams break on the way, one after the other; asking now and then still works."""
 
 
 class ServerUnknown(ClientError):

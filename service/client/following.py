@@ -1,7 +1,6 @@
 """Following a job to its end, in front of a person."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from rich.console import Console
 
@@ -17,16 +16,8 @@ from service.jobs.states import JobState
 STUDIES = ("ablation", "sweep")
 
 
-def show_live(
-    client: SdcnClient,
-    job: JobRead,
-    console: Console,
-    *,
-    interval_s: float = 1.0,
-    sleep: Callable[[float], None] = time.sleep,
-) -> JobRead:
-    """Show the job until it has ended, a study with its runs; the last look. What `sleep` raises ends the showing."""
-    looks = client.watch(job.id, interval_s=interval_s, sleep=sleep)
+def show_live(client: SdcnClient, job: JobRead, looks: Iterable[JobRead], console: Console) -> JobRead:
+    """Show the job from one look to the next, a study with its runs; the last look."""
     if job.kind in STUDIES:
         return watch_study(looks, lambda: client.runs(job.id), console)
     return watch_live(looks, console)
@@ -35,7 +26,7 @@ def show_live(
 def follow(client: SdcnClient, job_id: str, *, as_json: bool) -> int:
     """Show the job to its end and what it found; the exit code, by how it ended."""
     try:
-        job = show_live(client, client.get(job_id), err() if as_json else out())
+        job = show_live(client, client.get(job_id), client.follow(job_id), err() if as_json else out())
     except KeyboardInterrupt:
         complain(f"job {job_id} goes on; `sdcn watch {job_id}` follows it, `sdcn cancel {job_id}` ends it")
         return 130

@@ -6,8 +6,8 @@ from typing import overload
 
 from service.jobs.progress import JobProgress
 from service.jobs.states import Desired, FailureReason, JobState
-from service.queue.records import Attempt, Dataset, Failure, Job
-from service.queue.tables import AttemptRow, DatasetRow, JobRow
+from service.queue.records import Attempt, Dataset, Failure, Job, JobEvent
+from service.queue.tables import AttemptRow, DatasetRow, JobEventRow, JobRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,6 +36,19 @@ def read_attempt(row: AttemptRow) -> Attempt:
         exit_reason=None if row.exit_reason is None else FailureReason(row.exit_reason),
         message=row.message,
         resumed_from_step=row.resumed_from_step,
+    )
+
+
+def read_event(row: JobEventRow) -> JobEvent:
+    return JobEvent(
+        event_id=row.id,
+        job_id=row.job_id,
+        attempt=row.attempt,
+        from_state=None if row.from_state is None else JobState(row.from_state),
+        to_state=JobState(row.to_state),
+        actor=row.actor,
+        note=row.note,
+        at=to_time(row.at),
     )
 
 

@@ -40,6 +40,32 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class JobEvent:
+    """One change of a job's state, as the audit trail has it; `at` is aware UTC."""
+
+    event_id: int
+    """larger than that of every earlier event of the job"""
+    job_id: str
+    attempt: int
+    from_state: JobState | None
+    """None: the job was made"""
+    to_state: JobState
+    actor: str
+    note: str | None
+    at: datetime
+
+
+@dataclass(frozen=True)
+class JobNews:
+    """What a look at a job shows to those who follow it."""
+
+    attempt: int
+    progress: JobProgress | None
+    events: tuple[JobEvent, ...]
+    """oldest first"""
+
+
+@dataclass(frozen=True)
 class Job:
     """A job as it is now; times are aware UTC."""
 

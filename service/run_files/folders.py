@@ -1,6 +1,6 @@
 """The folders of a job and of the runs of a study, by names that cannot lead elsewhere.
 
-<runs>/<job id>/                    attempt-<n>/events.jsonl, artifacts/
+<runs>/<job id>/                    attempt-<n>/events.jsonl, attempt-<n>/log.txt, artifacts/
 <runs>/<job id>/runs/<run name>/    the same, and run.json, found.json
 """
 
@@ -28,14 +28,18 @@ class RunFiles:
         self.record = path / "run.json"
         self.found = path / "found.json"
 
-    def spools(self) -> list[tuple[int, Path]]:
-        """(number, file) of every attempt that may have said something, first to last."""
+    def attempts(self) -> list[tuple[int, Path]]:
+        """(number, folder) of every attempt that has one, first to last."""
         try:
             names = os.listdir(self.path)
         except OSError:
             return []
         numbers = sorted(int(match[1]) for name in names if (match := _ATTEMPT.fullmatch(name)))
-        return [(number, self.path / f"attempt-{number}" / "events.jsonl") for number in numbers]
+        return [(number, self.path / f"attempt-{number}") for number in numbers]
+
+    def spools(self) -> list[tuple[int, Path]]:
+        """(number, file) of every attempt that may have said something, first to last."""
+        return [(number, folder / "events.jsonl") for number, folder in self.attempts()]
 
 
 def job_files(runs: Path, job_id: str, run: str | None = None) -> RunFiles:

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from service.serving import Server
+
 
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:
@@ -13,7 +15,7 @@ def listening(app: FastAPI) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()  # from here on a client waits instead of being refused
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"))
+        server = Server(uvicorn.Config(app, log_config=None, access_log=False, ws="none"), app)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
