@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
 from pydantic import Field
@@ -14,6 +15,7 @@ from service.errors import RunNotFound
 from service.jobs.answers import JobRead
 from service.jobs.any_results import AnyResults
 from service.jobs.data_results import CheckDataResults
+from service.jobs.log_lines import readable
 from service.jobs.results import TrainResults
 from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.states import Desired, FailureReason, JobState, RunNow
@@ -21,6 +23,7 @@ from service.jobs.study_results import AblationResults, EvaluateResults, Predict
 from service.queue.records import Job
 from service.queue.repository import JobQueue
 from service.run_files.folders import RunFiles, job_files
+from service.run_files.logs import log_tail
 from service.run_files.series import SeriesReader
 from service.run_files.study_runs import STUDIES, StudyRun, read_record, study_runs
 from service.settings import ServiceSettings
@@ -58,6 +61,14 @@ class Stage:
     name: str
     place: str
     """done, current or ahead"""
+
+
+@dataclass(frozen=True)
+class LogTail:
+    """The end of a log, readable."""
+
+    attempt: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -158,7 +169,10 @@ def _job_context(job: Job, queue: JobQueue, settings: ServiceSettings, series: S
         "cancelling": not job.state.is_terminal and job.desired.is_end,
         "pausing": job.state.is_leased and job.desired is Desired.PAUSE,
         "live_url": None if job.state.is_terminal else f"/jobs/{job.job_id}/live",
+        "events_url": f"/v1/jobs/{job.job_id}/events",
         "every_ms": LIVE_MS,
+        "log": _log(files),
+        "logs_url": f"/v1/jobs/{job.job_id}/logs",
     }
 
 
@@ -184,7 +198,10 @@ def _run_context(
         "files": shown,
         "ways_out": WAYS_OUT,
         "live_url": f"/jobs/{job.job_id}/runs/{name}/live" if _may_go_on(job, run) else None,
+        "events_url": f"/v1/jobs/{job.job_id}/events",
         "every_ms": LIVE_MS,
+        "log": _log(files) if files else None,
+        "logs_url": f"/v1/jobs/{job.job_id}/logs?{urlencode({'run': name})}",
     }
 
 
@@ -202,6 +219,11 @@ def _actions(job: Job) -> frozenset[str]:
     if job.state.is_leased and job.desired is not Desired.KILL:
         offered.add("kill")
     return frozenset(offered)
+
+
+def _log(files: RunFiles) -> LogTail | None:
+    attempt, lines = log_tail(files)
+    return LogTail(attempt, "\n".join(map(readable, lines))) if lines else None
 
 
 def _may_go_on(job: Job, run: StudyRun) -> bool:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, expect
 
 from service.queue.records import Settlement
+from service.web import job_pages
 from tests.service.server import listening
 from tests.web.browser import ACCESSIBLE, Watched, chromium, watch
 from tests.web.example_pictures import write_turned_photo
@@ -134,6 +135,20 @@ def test_progress_and_losses_grow_while_the_page_is_open(watched: Watched, examp
         "value", "0.8300"
     )
     expect(watched.page.get_by_text("step 120 of 300")).to_be_visible()
+
+
+def test_a_page_hears_of_what_happens_before_it_would_ask(
+    watched: Watched, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_pages, "LIVE_MS", 3_600_000)
+    claim = examples.running(until=200)
+    watched.goto(f"/jobs/{claim.job_id}")
+    log = watched.page.get_by_role("region", name="End of the log")
+    expect(log).to_have_count(0)
+    (examples.runs / claim.job_id / "attempt-1" / "log.txt").write_text("a line of the log\n")
+    examples.queue.settle(claim, Settlement.released("the worker is shutting down"))
+    expect(log).to_have_text("a line of the log")
+    expect(watched.page.get_by_role("status").first).to_contain_text("retry wait")
 
 
 def test_what_the_reader_does_survives_the_renewal(watched: Watched, examples: Examples) -> None:

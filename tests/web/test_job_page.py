@@ -36,6 +36,21 @@ def test_losses_are_there_as_a_table_too(browser_like: httpx.Client, examples: E
     assert '<th scope="col" class="num">mil</th>' in table
 
 
+def test_the_end_of_the_newest_log_is_shown_without_script(browser_like: httpx.Client, examples: Examples) -> None:
+    claim = examples.running(until=20)
+    folder = examples.runs / claim.job_id / "attempt-1"
+    assert 'id="log"' not in browser_like.get(f"/jobs/{claim.job_id}").text
+    lines = [f"line {number}" for number in range(200)]
+    (folder / "log.txt").write_text(
+        "\n".join([*lines, '{"event": "<b>stage</b>", "level": "info"}', "\x1b[1mlast"]) + "\n"
+    )
+    page = browser_like.get(f"/jobs/{claim.job_id}").text
+    shown = html.unescape(page.split('id="log"')[1].split("<code>")[1].split("</code>")[0]).splitlines()
+    assert shown[-3:] == ["line 199", "info: <b>stage</b>", "last"]
+    assert len(shown) <= 40
+    assert f'href="/v1/jobs/{claim.job_id}/logs"' in page
+
+
 def test_a_job_that_has_ended_is_not_looked_at_again(browser_like: httpx.Client, examples: Examples) -> None:
     job = examples.trained()
     page = browser_like.get(f"/jobs/{job.job_id}").text

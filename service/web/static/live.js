@@ -1,10 +1,13 @@
-// Renews the part of a page that changes, as its data-live and data-every say, while a job has not ended.
+// Renews the part of a page that changes, as its data-live and data-every say, while a job has not ended: at once when
+// the stream at data-events tells of something, and now and then besides, for what it does not tell of.
 // What has focus, is scrolled, selected or unfolded stays as it is: only nodes that differ are touched.
 "use strict";
 
 (() => {
   const OWN = { DETAILS: ["open"], INPUT: ["value"] }; // attributes that belong to the reader, not to the server
   const SLOWEST_MS = 30000;
+  const STREAMED = 2.5; // so much rarer are looks while a stream tells of what happens
+  const SHORTEST_MS = 500; // between two looks, however much happens
   const TIMEOUT_MS = 15000; // a service that takes a request and says nothing is one that does not answer
 
   function renewAttributes(now, then) {
@@ -106,12 +109,58 @@
     });
   }
 
+  // Open only while the page is seen: a browser has few connections to one server, and a stream keeps one.
+  function listen(part) {
+    const state = { source: null, after: 0, news: false, tell: () => {} };
+    const notice = (event) => {
+      if (event.lastEventId) state.after = event.lastEventId;
+      state.news = true;
+      state.tell();
+    };
+    const stop = () => {
+      if (state.source) state.source.close();
+      state.source = null;
+    };
+    const begin = () => {
+      if (state.source || document.hidden || !part.dataset.events || !window.EventSource) return;
+      state.source = new EventSource(`${part.dataset.events}?after=${state.after}`);
+      state.source.addEventListener("state", notice);
+      state.source.addEventListener("progress", notice);
+      state.source.addEventListener("end", (event) => {
+        notice(event);
+        stop();
+        delete part.dataset.events;
+      });
+    };
+    document.addEventListener("visibilitychange", () => (document.hidden ? stop() : begin()));
+    window.addEventListener("pagehide", stop);
+    window.addEventListener("pageshow", begin);
+    begin();
+    return {
+      get open() {
+        return state.source !== null && state.source.readyState === EventSource.OPEN;
+      },
+      // Resolves after so many milliseconds, or as soon as something has happened.
+      wait: (pause) =>
+        new Promise((resolve) => {
+          const timer = setTimeout(resolve, pause);
+          state.tell = () => {
+            clearTimeout(timer);
+            state.news = false;
+            setTimeout(resolve, SHORTEST_MS);
+          };
+          if (state.news) state.tell();
+        }),
+    };
+  }
+
   async function keep(part) {
     let failures = 0;
+    const stream = listen(part);
     while (part.dataset.live) {
-      const every = Number(part.dataset.every) || 2000;
+      const every = (Number(part.dataset.every) || 2000) * (stream.open ? STREAMED : 1);
       const pause = Math.min(every * 2 ** failures, Math.max(every, SLOWEST_MS));
-      await new Promise((resolve) => setTimeout(resolve, pause));
+      await stream.wait(pause);
       await seen();
       try {
         await look(part);
