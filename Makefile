@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo up down test check lint format pictures clean
+.PHONY: help demo up down test histories check lint format pictures clean
 .DEFAULT_GOAL := help
 
 help: ## what can be typed
@@ -32,6 +32,9 @@ down: $(STAMP) ## stop a service that was started elsewhere
 
 test: lint ## everything that must hold: linters, types, layers, tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+histories: $(STAMP) ## thousands of random histories of the queue on both databases; some minutes
+	@SDCN_HISTORIES=2000 $(BIN)/python -m pytest --quiet tests/service/queue/test_random_histories.py
 
 check: test ## the same by another name, before a commit
 

@@ -59,7 +59,7 @@ def retry(queue: JobQueue, job_id: str) -> Job:
 
     Raises:
         JobNotFound: there is none.
-        JobAlreadyEnded: it succeeded.
+        JobAlreadyEnded: it succeeded, or is a study whose runs have ended for good.
         JobBusy: it has not ended, or a job that it waits for must be tried again first.
         SpecUnreadable: another version stored what it is to do.
     """

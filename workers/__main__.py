@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from types import FrameType
 
 import structlog
@@ -20,8 +21,9 @@ from service.logging import set_up_logging
 from service.queue.database import open_database
 from service.queue.migrations import upgrade
 from service.queue.repository import JobQueue
+from workers.leftovers import Leftovers
 from workers.presence import WorkerPresence, capacity_of
-from workers.reconciler import Reconciler
+from workers.reconciler import Reconciler, Step
 from workers.settings import WorkerSettings
 from workers.supervisor import Supervisor
 from workers.tracking.experiment_log import ExperimentLog, NullLog
@@ -58,6 +60,7 @@ def main() -> int:
     queue = JobQueue(engine, deadlines=settings.deadlines)
     experiment_log = _experiment_log(settings, queue)
     worker_id = f"{socket.gethostname()}:{os.getpid()}"
+    steps = _steps(settings, queue, experiment_log)
     log.info("worker.started", worker_id=worker_id, home=str(settings.home), tracking=settings.mlflow_tracking_uri)
     try:
         with (
@@ -68,7 +71,7 @@ def main() -> int:
                 capacity_interval_s=settings.capacity_interval_s,
                 capacity=lambda: capacity_of(settings.ray_order),
             ),
-            Reconciler(queue, worker_id, interval_s=settings.reconcile_interval_s),
+            Reconciler(queue, worker_id, interval_s=settings.reconcile_interval_s, steps=steps),
         ):
             Supervisor(settings, queue, experiment_log, worker_id=worker_id, pid=os.getpid(), drain=drain).run()
     finally:
@@ -76,6 +79,19 @@ def main() -> int:
         engine.dispose()
     log.info("worker.stopped", worker_id=worker_id)
     return 0
+
+
+def _steps(settings: WorkerSettings, queue: JobQueue, experiment_log: ExperimentLog) -> Sequence[Step]:
+    """What the reconciler does beside what the queue needs."""
+    retention_s = settings.checkpoint_retention_s
+    left = Leftovers(queue, experiment_log, settings.runs, checkpoint_retention_s=retention_s)
+    every_s = settings.leftovers_interval_s
+    return (
+        Step("deletions", left.remove_deleted),
+        Step("clusters", left.free_clusters, every_s),
+        Step("tracking", experiment_log.close_left_open, every_s),
+        Step("checkpoints", left.thin_checkpoints, every_s),
+    )
 
 
 def _experiment_log(settings: WorkerSettings, queue: JobQueue) -> ExperimentLog:

@@ -78,8 +78,9 @@ def _remove_scratch(folder: AttemptFolder) -> None:
     shutil.rmtree(folder.work, ignore_errors=True)
 
 
-def remove_placement_groups(folder: AttemptFolder) -> None:
+def remove_placement_groups(folder: AttemptFolder) -> bool:
     """Give back what a killed attempt had reserved in a shared cluster; Ray itself misses a group that was starting.
+    Whether nothing is left.
 
     A process of its own does it, because this one never imports Ray. It only warns when it cannot: the resources of a
     cluster that does not answer are not the job's failure.
@@ -88,9 +89,9 @@ def remove_placement_groups(folder: AttemptFolder) -> None:
     try:
         order = folder.read_order()
     except (FileNotFoundError, ValidationError):
-        return
+        return True
     if driver is None or order.ray.address == LOCAL or folder.read_outcome() is not None:
-        return
+        return True
     command = [sys.executable, "-m", "workers.ray_runtime.placement_groups", order.ray.address, driver]
     try:
         done = subprocess.run(
@@ -104,6 +105,7 @@ def remove_placement_groups(folder: AttemptFolder) -> None:
         )
     except subprocess.TimeoutExpired:
         log.warning("placement_groups.not_checked", address=order.ray.address, reason="Ray did not answer in time")
-        return
+        return False
     if done.returncode != 0:
         log.warning("placement_groups.not_checked", address=order.ray.address, reason=done.stderr[-500:])
+    return done.returncode == 0

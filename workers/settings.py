@@ -40,6 +40,10 @@ class WorkerSettings(ServiceSettings):
     """a job whose worker has not beaten for so long may be taken by another"""
     reconcile_interval_s: float = Field(default=5, gt=0)
     """between two rounds in which one worker looks after lost jobs, deadlines and what was left behind"""
+    leftovers_interval_s: float = Field(default=60, gt=0)
+    """between two looks at what ended and deleted jobs have left in MLflow, in a shared cluster and on disk"""
+    checkpoint_retention_s: float | None = Field(default=None, ge=0)
+    """how long after a training has succeeded its checkpoints stay; its model stays anyway; none: for ever"""
     capacity_interval_s: float = Field(default=300, gt=0)
     """between two questions to a shared cluster what it has"""
     progress_interval_s: float = Field(default=1, ge=0)

@@ -78,7 +78,9 @@ def resume_job(job_id: JobId, queue: QueueDep, settings: SettingsDep) -> JobRead
     "/retry",
     status_code=202,
     dependencies=[NO_PARAMETERS, SAME_SITE],
-    responses=problems(_403=ELSEWHERE, _404=UNKNOWN, _409="the job has not failed and was not cancelled"),
+    responses=problems(
+        _403=ELSEWHERE, _404=UNKNOWN, _409="the job has not failed and was not cancelled, or would end as it did"
+    ),
 )
 def retry_job(job_id: JobId, queue: QueueDep, settings: SettingsDep) -> JobRead:
     """Try a job again that failed or was cancelled: the same job, from its last checkpoint, with its budgets whole."""

@@ -104,6 +104,10 @@ def submit(
     gpus: Annotated[int | None, typer.Option(help="GPUs of each.")] = None,
     max_attempts: Annotated[int | None, typer.Option(help="How often it may be tried.")] = None,
     priority: Annotated[int | None, typer.Option(help="Larger is earlier.")] = None,
+    max_runtime_s: Annotated[float | None, typer.Option(help="It is stopped when it has run so long.")] = None,
+    after: Annotated[
+        list[str] | None, typer.Option(metavar="JOB", help="Wait until this job has succeeded; may be repeated.")
+    ] = None,
     key: Key = None,
     validate_only: Annotated[bool, typer.Option("--validate", help="Only say what would run.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Then follow it to its end.")] = False,
@@ -115,7 +119,8 @@ def submit(
     --data animals`.
     """
     resources = {"num_workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus}
-    given = {"name": name, "max_attempts": max_attempts, "priority": priority}
+    given: dict[str, JsonValue] = {"name": name, "max_attempts": max_attempts, "priority": priority}
+    given |= {"max_runtime_s": max_runtime_s, "after": [*after] if after else None}
     on, data = told_apart(on, data)
     if data is not None and data_path is not None:
         raise typer.BadParameter("--data and --data-path both name the data: give one")

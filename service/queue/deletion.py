@@ -45,6 +45,11 @@ class Deletions(QueuePart):
             session.flush()
             session.execute(delete(JobRow).where(JobRow.id == job_id))
 
+    def users_of_model(self, job_id: str) -> tuple[str, ...]:
+        """Ids of the jobs that have not ended and use the model or a checkpoint of this one."""
+        with self.transactions.reading() as session:
+            return _users_of_model(session, job_id)
+
     def deletions(self) -> tuple[Deletion, ...]:
         """What is noted, oldest first."""
         with self.transactions.reading() as session:
@@ -74,8 +79,14 @@ def _refuse_needed(session: Session, job_id: str) -> None:
         raise JobNeeded(
             f"job {waiting} names job {job_id} in `after` and has not ended: wait for it, or cancel it first"
         )
-    users = session.scalars(select(JobRow).where(unfinished, JobRow.kind.in_(MODEL_USERS)).order_by(JobRow.id))
-    for user in users:
-        model = user.spec.get("model")
-        if isinstance(model, str) and model.partition("/")[0] == job_id:
-            raise JobNeeded(f"job {user.id} uses the model of job {job_id}: wait for it, or cancel it first")
+    if users := _users_of_model(session, job_id):
+        raise JobNeeded(f"job {users[0]} uses the model of job {job_id}: wait for it, or cancel it first")
+
+
+def _users_of_model(session: Session, job_id: str) -> tuple[str, ...]:
+    users = select(JobRow).where(JobRow.state.not_in(sorted(TERMINAL)), JobRow.kind.in_(MODEL_USERS))
+    return tuple(
+        user.id
+        for user in session.scalars(users.order_by(JobRow.id))
+        if str(user.spec.get("model")).partition("/")[0] == job_id
+    )

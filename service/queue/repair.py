@@ -4,7 +4,7 @@ again by whoever comes next.
 
 from typing import Final
 
-from sqlalchemy import select, text
+from sqlalchemy import delete, select, text
 from sqlalchemy.exc import IntegrityError
 
 from service.jobs.states import LEASED, Desired, FailureReason, JobState
@@ -36,6 +36,11 @@ class Repair(QueuePart):
                 return True
         except IntegrityError:  # two were the first at once
             return False
+
+    def resign(self, task: str, owner: str) -> None:
+        """The owner does the task no longer; another may at once."""
+        with self.transactions.writing() as (session, _now):
+            session.execute(delete(LeaderRow).where(LeaderRow.task == task, LeaderRow.owner == owner))
 
     def rescue_lost(self) -> list[str]:
         """Take jobs from workers whose lease ran out; their ids. Each waits for a retry, is paused, fails or is

@@ -12,6 +12,10 @@ from service.queue.parts import QueuePart, find, with_attempts
 from service.queue.records import Job
 from service.queue.tables import JobRow
 
+STUDIES = ("ablation", "sweep")
+"""kinds of job that keep how each of their runs has ended"""
+ENDED_FOR_GOOD = (FailureReason.BAD_INPUT, FailureReason.DIVERGED, FailureReason.OUT_OF_MEMORY)
+
 
 class Wishes(QueuePart):
     """The queue, as who asks for something sees it. Every method raises JobNotFound where no job has the id."""
@@ -77,7 +81,7 @@ class Wishes(QueuePart):
         goes on from its last checkpoint.
 
         Raises:
-            JobAlreadyEnded: it succeeded.
+            JobAlreadyEnded: it succeeded, or is a study whose runs have ended for good.
             JobBusy: it has not ended, or a job that it waits for must be tried again first.
             SpecUnreadable: this version cannot read what was asked for.
         """
@@ -87,7 +91,7 @@ class Wishes(QueuePart):
                 raise JobAlreadyEnded(f"job {job_id} has succeeded; to do it once more, clone it")
             if not JobState(row.state).is_terminal:
                 raise JobBusy(f"job {job_id} is {row.state}: only what failed or was cancelled can be tried again")
-            _refuse_unreadable(row)
+            _refuse_hopeless(row)
             for other, state in standing(session, job_id).items():
                 if state in (JobState.FAILED, JobState.CANCELLED):
                     raise JobBusy(f"job {job_id} waits for job {other}, which is {state}: try that one again first")
@@ -129,7 +133,13 @@ def _raise_wish(row: JobRow, desired: Desired, now: int) -> None:
         row.updated_at = now
 
 
-def _refuse_unreadable(row: JobRow) -> None:
+def _refuse_hopeless(row: JobRow) -> None:
+    """Refuse to try again what would only end as it has ended."""
+    if row.kind in STUDIES and row.failure_reason in ENDED_FOR_GOOD:
+        raise JobAlreadyEnded(
+            f"the runs of job {row.id} have ended for good ({row.failure_reason}) and would not be trained again:"
+            f" clone it (POST /v1/jobs/{row.id}/clone), with what must change"
+        )
     try:
         JOB_SPEC.validate_python(row.spec)
     except ValidationError as error:

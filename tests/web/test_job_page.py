@@ -277,3 +277,48 @@ def test_a_prediction_of_no_image_has_no_time(browser_like: httpx.Client, exampl
     found = PredictResults(model="abc123", images=0, boxes=0, seconds_per_image=None, seconds_per_image_p95=None)
     spec = PredictSpec(model="abc123", folder="photos").resolve()
     assert "<dd>– <span" in browser_like.get(f"/jobs/{examples.settled(spec, found).job_id}").text
+
+
+def test_a_job_is_paused_resumed_and_made_more_urgent_from_its_page(
+    browser_like: httpx.Client, examples: Examples
+) -> None:
+    path = f"/jobs/{examples.waiting().job_id}"
+    page = browser_like.get(path).text
+    assert f'action="{path}/pause"' in page
+    assert "place 1 in the queue" in page
+    assert "no worker is there" in page
+    paused = browser_like.post(f"{path}/pause").text
+    assert "it is paused: resume it" in paused
+    assert f'action="{path}/resume"' in paused
+    assert f'action="{path}/pause"' not in paused
+    assert "Priority 7" in browser_like.post(f"{path}/priority", data={"priority": "7"}).text
+    assert "place 1 in the queue" in browser_like.post(f"{path}/resume").text
+
+
+def test_a_failed_job_is_tried_again_cloned_and_deleted_from_its_page(
+    browser_like: httpx.Client, examples: Examples
+) -> None:
+    job = examples.failed()
+    path = f"/jobs/{job.job_id}"
+    changes = {"name": "second", "overrides": "objective.tau_0 = 0.3\nseed = 4"}
+    clone = browser_like.post(f"{path}/clone", data=changes)
+    assert clone.url.path != path
+    assert f'Cloned from</dt><dd><a href="{path}">' in clone.text
+    made = examples.queue.get(clone.url.path.removeprefix("/jobs/"))
+    assert (made.name, made.spec["experiment"]["seed"]) == ("second", 4)  # type: ignore[index,call-overload]
+    assert "line 1" in browser_like.post(f"{path}/clone", data={"overrides": "no value"}).text
+    assert "place 2 in the queue" in browser_like.post(f"{path}/retry").text
+    browser_like.post(f"{path}/cancel")
+    gone = browser_like.post(f"{path}/delete")
+    assert gone.url.path == "/"
+    assert browser_like.get(path).status_code == 404
+
+
+def test_a_job_that_is_being_cancelled_can_be_killed_from_its_page(
+    browser_like: httpx.Client, examples: Examples
+) -> None:
+    path = f"/jobs/{examples.running().job_id}"
+    assert 'id="kill"' not in browser_like.get(path).text
+    asked = browser_like.post(f"{path}/cancel").text
+    assert 'id="kill"' in asked
+    assert 'id="kill"' not in browser_like.post(f"{path}/cancel", data={"force": "true"}).text

@@ -81,6 +81,8 @@ def deliver(run_path: Path, destination: Destination, jobs: Jobs) -> bool:
 
 
 def _deliver(run_path: Path, destination: Destination, jobs: Jobs) -> bool:
+    if not run_path.is_dir():
+        return True  # the job was deleted
     files = TrackingFiles(run_path)
     with _alone(files.lock) as alone:
         if not alone:
@@ -117,6 +119,11 @@ def _write_unless_deleted(run_path: Path, writer: RunWriter, run_id: str, verdic
 
 
 def _write(run_path: Path, writer: RunWriter, run_id: str, verdict: Verdict | None) -> bool:
+    if verdict is None and writer.state.closed:
+        writer.client.update_run(run_id, status="RUNNING")
+        for tag in (STATE_TAG, FAILURE_TAG):
+            writer.client.delete_tag(run_id, tag)
+        writer.remember(closed=False)
     writer.write(run_id)
     deliver_runs(run_path, writer, run_id, job_ended_at_ms=None if verdict is None else verdict.ended_at_ms)
     if verdict is None:
@@ -125,6 +132,7 @@ def _write(run_path: Path, writer: RunWriter, run_id: str, verdict: Verdict | No
     if verdict.failure is not None:
         writer.set_tag(run_id, FAILURE_TAG, verdict.failure)
     writer.client.set_terminated(run_id, status=STATUS[verdict.state], end_time=verdict.ended_at_ms)
+    writer.remember(closed=True)
     if verdict.state is JobState.SUCCEEDED:
         register_model(run_path, writer, run_id)
     return True

@@ -21,6 +21,22 @@ class ExperimentLog(Protocol):
         """The attempt is over and settled: deliver the rest, and close the run if the job is over too."""
         ...
 
+    def forget(self, job_id: str) -> None:
+        """Delete what was recorded of a job that was deleted.
+
+        Raises:
+            TrackingUnavailable: it cannot be deleted now.
+        """
+        ...
+
+    def close_left_open(self) -> list[str]:
+        """Close the runs of ended jobs that nobody closes any more; their ids.
+
+        Raises:
+            TrackingUnavailable: whoever keeps the records does not answer.
+        """
+        ...
+
     def close(self, *, timeout_s: float) -> None:
         """Stop delivering; what is left waits on disk."""
         ...
@@ -35,5 +51,10 @@ class NullLog:
         return True
 
     def ended(self, job_id: str) -> None: ...
+
+    def forget(self, job_id: str) -> None: ...
+
+    def close_left_open(self) -> list[str]:
+        return []
 
     def close(self, *, timeout_s: float) -> None: ...

@@ -3,6 +3,8 @@
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -99,6 +101,18 @@ class MlflowLog:
             self._changed.notify_all()
         self._thread.join(timeout_s)
 
+    def forget(self, job_id: str) -> None:
+        from workers.tracking.closing import delete_runs
+
+        with _mlflow_asked():
+            delete_runs(self._connect(), job_id)
+
+    def close_left_open(self) -> list[str]:
+        from workers.tracking.closing import close_left_open
+
+        with _mlflow_asked():
+            return close_left_open(self._connect(), self._jobs, self._runs)
+
     # --- the thread
 
     def _run(self) -> None:
@@ -168,6 +182,17 @@ class MlflowLog:
             experiment=self._experiment,
             artifact_location=None if remote else self._artifacts.resolve().as_uri(),
         )
+
+
+@contextmanager
+def _mlflow_asked() -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    try:
+        yield
+    except (MlflowException, RequestException, ConnectionError, TimeoutError) as error:
+        raise TrackingUnavailable(str(error)) from error
 
 
 class _Outcome(Enum):

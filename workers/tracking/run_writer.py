@@ -69,6 +69,8 @@ class DeliveryState(BaseModel):
     """of a study: its runs of which nothing is left to deliver"""
     registry_failures: int = 0
     """how often its model could not be registered"""
+    closed: bool = False
+    """whether the run was closed as its job ended; a job that is tried again opens it"""
     deleted: bool = False
     """whether somebody has deleted the run, so that nothing more is recorded"""
 

@@ -1,6 +1,6 @@
 """Whatever clients, workers, the reconciler and clocks do in whatever order, the queue keeps its promises.
 
-`make histories` runs many more of them: SDCN_HISTORIES=2000 examples of 50 steps on each database.
+`make histories` runs many more of them: SDCN_HISTORIES=2000 examples on each database.
 """
 
 import itertools
@@ -15,16 +15,17 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, event, select, text
 
 from service.errors import IllegalTransition, InvalidSpec, JobAlreadyEnded, JobBusy, JobNeeded, LeaseLost
 from service.jobs.specs import TrainSpec
-from service.jobs.states import NEW, TRANSITIONS, Budget, Desired, FailureReason, JobState
+from service.jobs.states import CLAIMABLE, NEW, TRANSITIONS, Budget, Desired, FailureReason, JobState
 from service.queue.database import open_database
 from service.queue.deadlines import Deadlines
+from service.queue.reading import read_job
 from service.queue.records import Claim, Job, Settlement
 from service.queue.repository import JobQueue
-from service.queue.tables import Base
+from service.queue.tables import AttemptRow, Base, JobRow
 from tests.service.clock import FakeClock
 from tests.service.conftest import enqueue
 
@@ -39,8 +40,9 @@ SETTLEMENTS = {
 }
 LEASE_S = 30
 MAX_RUNTIME_S = 100
+TRAIL = text("SELECT job_id, from_state, to_state FROM job_event ORDER BY id")
 EXAMPLES = int(os.environ.get("SDCN_HISTORIES", "25"))
-STEPS = 50 if EXAMPLES > 1000 else 25
+STEPS = 30
 
 
 class History(RuleBasedStateMachine):
@@ -221,13 +223,28 @@ class History(RuleBasedStateMachine):
 
     # --- what always holds
 
-    def _all(self) -> list[Job]:
-        return [self.queue.get(job_id) for job_id in self.jobs]
-
     @invariant()
-    def no_job_is_lost(self) -> None:
-        """Every job that was accepted waits, is held by exactly one claim, or has ended for good."""
-        for job in self._all():
+    def every_promise_holds(self) -> None:
+        jobs = self._read()
+        self.no_job_is_lost(jobs)
+        self.each_attempt_is_recorded_once(jobs)
+        self.only_what_failed_is_charged(jobs)
+        self.severity_only_rises(jobs)
+        self.blocked_is_what_waits_for_others(jobs)
+        self.the_trail_tells_the_whole_way(jobs)
+
+    def _read(self) -> list[Job]:
+        """All jobs that are there, at one moment."""
+        with self.queue.transactions.reading() as session:
+            attempts: dict[str, list[AttemptRow]] = {}
+            for attempt in session.scalars(select(AttemptRow).order_by(AttemptRow.attempt)):
+                attempts.setdefault(attempt.job_id, []).append(attempt)
+            return [read_job(row, attempts.get(row.id, ())) for row in session.scalars(select(JobRow))]
+
+    def no_job_is_lost(self, jobs: list[Job]) -> None:
+        """Every job that was accepted is there, and waits, is held by exactly one claim, or has ended for good."""
+        assert sorted(job.job_id for job in jobs) == sorted(self.jobs)
+        for job in jobs:
             assert job.state.is_leased == (job.job_id in self.held)
             assert job.state.is_waiting or job.state.is_leased or job.state.is_terminal
             if job.job_id in self.ended:
@@ -235,17 +252,15 @@ class History(RuleBasedStateMachine):
             elif job.state.is_terminal:
                 self.ended[job.job_id] = job.state
 
-    @invariant()
-    def each_attempt_is_recorded_once(self) -> None:
-        for job in self._all():
+    def each_attempt_is_recorded_once(self, jobs: list[Job]) -> None:
+        for job in jobs:
             assert [attempt.attempt for attempt in job.attempts] == list(range(1, job.attempt + 1))
             assert sum(attempt.ended_at is None for attempt in job.attempts) == job.state.is_leased
             successes = [attempt.outcome for attempt in job.attempts].count(JobState.SUCCEEDED)
             assert successes == (job.state is JobState.SUCCEEDED)
 
-    @invariant()
-    def only_what_failed_is_charged(self) -> None:
-        for job in self._all():
+    def only_what_failed_is_charged(self, jobs: list[Job]) -> None:
+        for job in jobs:
             counted = [a for a in job.attempts if a.attempt > self.charged_from[job.job_id] and _is_charged(a.message)]
             reasons = [attempt.exit_reason.budget for attempt in counted if attempt.exit_reason is not None]
             assert job.failed_attempts == reasons.count(Budget.OWN) <= job.max_attempts
@@ -254,33 +269,32 @@ class History(RuleBasedStateMachine):
                 assert job.failed_attempts < job.max_attempts
                 assert job.lost_attempts < job.max_lost_attempts
 
-    @invariant()
-    def severity_only_rises(self) -> None:
-        for job in self._all():
+    def severity_only_rises(self, jobs: list[Job]) -> None:
+        for job in jobs:
             before = self.wanted.get(job.job_id, Desired.RUN)
             assert job.desired.severity >= before.severity
             self.wanted[job.job_id] = job.desired
 
-    @invariant()
-    def blocked_is_what_waits_for_others(self) -> None:
-        jobs = {job.job_id: job for job in self._all()}
-        for job in jobs.values():
-            after = [jobs[other].state for other in job.spec["after"] if other in jobs]  # type: ignore[union-attr]
+    def blocked_is_what_waits_for_others(self, jobs: list[Job]) -> None:
+        states = {job.job_id: job.state for job in jobs}
+        for job in jobs:
+            after = [states[other] for other in job.spec["after"] if other in states]  # type: ignore[union-attr]
             if job.state is JobState.BLOCKED:
                 assert any(state is not JobState.SUCCEEDED for state in after)
                 assert not {JobState.FAILED, JobState.CANCELLED} & set(after)
-            if job.state in (JobState.QUEUED, JobState.RETRY_WAIT) or job.state.is_leased:
+            if job.state in CLAIMABLE or job.state.is_leased:
                 assert set(after) <= {JobState.SUCCEEDED}
 
-    @invariant()
-    def the_trail_tells_the_whole_way(self) -> None:
+    def the_trail_tells_the_whole_way(self, jobs: list[Job]) -> None:
+        ways: dict[str, list[tuple[str | None, str]]] = {job.job_id: [] for job in jobs}
         with self.engine.connect() as connection:
-            rows = connection.execute(text("SELECT job_id, from_state, to_state FROM job_event ORDER BY id")).all()
-        for job in self._all():
-            way = [(source, target) for job_id, source, target in rows if job_id == job.job_id]
-            assert way[0][0] is None
+            for job_id, source, target in connection.execute(TRAIL):
+                ways[job_id].append((source, target))
+        for job in jobs:
+            (start, _), *moves = way = ways[job.job_id]
+            assert start is None
             assert all(target == source for (_, target), (source, _) in pairwise(way))
-            assert all(JobState(target) in TRANSITIONS[JobState(source)] for source, target in way[1:])
+            assert all(JobState(target) in TRANSITIONS[JobState(source)] for source, target in moves)
             assert way[-1][1] == job.state
 
 
