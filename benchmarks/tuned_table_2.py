@@ -1,9 +1,10 @@
-"""The paper's table 2 on generated scenes with every row tuned alike, by a running service.
+"""The paper's table 2 with every row tuned alike, on generated scenes or on photographs, by a running service.
 
-`python -m benchmarks.tuned_table_2 [--url URL] [--seeds N] [--out FOLDER]`: start the service with `sdcn up`. Each row
-of the table is trained with each of the same few settings and judged on validation images; with the setting that
-reached the best mAP there it is trained once for each seed and judged on the test images. Both are ordinary jobs of
-kind ablation. FOLDER gets their tables, reports and pictures.
+`python -m benchmarks.tuned_table_2 scenes [--url URL] [--seeds N] [--out FOLDER]`, or `photographs --data PATH` for a
+folder in Pascal VOC layout below the service's data root; start the service with `sdcn up`. Each row of the table is
+trained with equally many settings and judged on validation images; with the setting that reached the best mAP there it
+is trained once for each seed and judged on the test images. Both are ordinary jobs of kind ablation. FOLDER gets their
+tables, reports and pictures.
 """
 
 import argparse
@@ -26,6 +27,11 @@ JOIN = "--"
 """between the names of a row and of a setting"""
 
 
+ROWS = [row.name for row in table_2().variants]
+Settings = Mapping[str, Mapping[str, JsonValue]]
+"""name -> overrides"""
+
+
 @dataclass(frozen=True)
 class Looks:
     """What is compared on which images, and the settings that each row may choose from."""
@@ -35,8 +41,12 @@ class Looks:
     """overrides: learn from and judge on images that are not the test's"""
     tuning_seeds: tuple[int, ...]
     final: Mapping[str, JsonValue]
-    settings: Mapping[str, Mapping[str, JsonValue]]
-    """name -> overrides; each row looks at each once a tuning seed"""
+    settings: Mapping[str, Settings]
+    """row -> its settings; it looks at each once a tuning seed"""
+
+    def __post_init__(self) -> None:
+        if list(self.settings) != ROWS or len({len(of_row) for of_row in self.settings.values()}) != 1:
+            raise ValueError("each row of table 2, and no other, has settings, all of them equally many")
 
 
 SCENES = Looks(
@@ -45,23 +55,50 @@ SCENES = Looks(
     tuning_seeds=(100,),  # other scenes than those of the seeds that are reported
     final={"data.source.test_split": "test"},
     settings={
-        "preset": {},
-        "lambda-seg-1": {"objective.lambda_seg": 1.0},
-        "weight-sum": {"objective.refinement_normalizer": "weight_sum"},
-        "rate-1e-3": {"schedule.learning_rate": 1e-3},
+        row: {
+            "preset": {},
+            "lambda-seg-1": {"objective.lambda_seg": 1.0},
+            "weight-sum": {"objective.refinement_normalizer": "weight_sum"},
+            "rate-1e-3": {"schedule.learning_rate": 1e-3},
+        }
+        for row in ROWS
     },
 )
 
 
+def photographs(path: str) -> Looks:
+    """On a folder with the splits train, val, trainval and test: SqueezeNet with and without its last layers trained,
+    and a third look at what each row has of its own.
+
+    In bfloat16, which takes a CPU that multiplies it two thirds of the time.
+    """
+    data: dict[str, JsonValue] = {"data.source.path": path, "schedule.precision": "bf16"}
+    backbone: Settings = {"fire8-9": {"model.backbone.frozen": "fire7"}, "frozen": {"model.backbone.frozen": "fire9"}}
+    own: dict[str, Settings] = {
+        "oicr": {"weight-sum": {"objective.refinement_normalizer": "weight_sum"}},
+        "apart": {"weight-sum": {"objective.refinement_normalizer": "weight_sum"}},
+        "seg-to-det": {"tau-2": {"objective.tau_0": 2.0}},
+        "sdcn": {"lambda-seg-1": {"objective.lambda_seg": 1.0}},
+    }
+    return Looks(
+        preset="voc_squeezenet",
+        tuning=data | {"data.source.train_split": "train", "data.source.test_split": "val"},
+        tuning_seeds=(100,),
+        final=data | {"data.source.train_split": "trainval", "data.source.test_split": "test"},
+        settings={row: backbone | own[row] for row in ROWS},
+    )
+
+
 def main() -> int:
     options = _options()
+    looks = SCENES if options.on == "scenes" else photographs(options.data)
     options.out.mkdir(parents=True, exist_ok=True)
     with SdcnClient(options.url) as client:
-        tuned, seconds = _run(client, tuning_spec(SCENES), options.out / "tuning")
-        chosen = chosen_settings(tuned, SCENES.settings)
-        _say("Tuning", tuning_table(tuned, SCENES.settings, chosen), seconds, options.out / "tuning.md")
-        found, seconds = _run(client, final_spec(SCENES, chosen, tuple(range(options.seeds))), options.out / "final")
-        _say("On the test images", final_table(found), seconds, options.out / "final.md")
+        tuned, seconds = _run(client, tuning_spec(looks), options.out / "tuning")
+        chosen = chosen_settings(tuned, looks.settings)
+        _say("Tuning", tuning_table(tuned, looks.settings, chosen), seconds, options.out / "tuning.md")
+        found, seconds = _run(client, final_spec(looks, chosen, tuple(range(options.seeds))), options.out / "final")
+        _say("On the test images", f"{final_table(found)}\n\n{trivial_table(found)}", seconds, options.out / "final.md")
     return 0 if all(row.failed == 0 for row in (*tuned.rows, *found.rows)) else 1
 
 
@@ -74,7 +111,7 @@ def tuning_spec(looks: Looks) -> AblationSpec:
             overrides={**row.overrides, **settings},
         )
         for row in table_2().variants
-        for name, settings in looks.settings.items()
+        for name, settings in looks.settings[row.name].items()
     ]
     return _spec(looks, "tuned-table-2-looks", variants, looks.tuning, looks.tuning_seeds)
 
@@ -85,31 +122,32 @@ def final_spec(looks: Looks, chosen: Mapping[str, str], seeds: tuple[int, ...]) 
         Variant(
             name=row.name,
             title=f"{row.title}, {chosen[row.name]}",
-            overrides={**row.overrides, **looks.settings[chosen[row.name]]},
+            overrides={**row.overrides, **looks.settings[row.name][chosen[row.name]]},
         )
         for row in table_2().variants
     ]
     return _spec(looks, "tuned-table-2", variants, looks.final, seeds)
 
 
-def chosen_settings(tuned: AblationResults, settings: Mapping[str, object]) -> dict[str, str]:
-    """Row -> the setting with the best mAP on validation images; among equals the first."""
+def chosen_settings(tuned: AblationResults, settings: Mapping[str, Settings]) -> dict[str, str]:
+    """Row -> its setting with the best mAP on validation images; among equals the first."""
     by_name = {row.variant: row for row in tuned.rows}
     return {
-        row.name: max(settings, key=lambda name: _mean(by_name[f"{row.name}{JOIN}{name}"].measures.get("mean_ap")))
-        for row in table_2().variants
+        row: max(of_row, key=lambda name: _mean(by_name[f"{row}{JOIN}{name}"].measures.get("mean_ap")))
+        for row, of_row in settings.items()
     }
 
 
-def tuning_table(tuned: AblationResults, settings: Mapping[str, object], chosen: Mapping[str, str]) -> str:
-    """Markdown: mAP / CorLoc of each row with each setting, the chosen one bold."""
+def tuning_table(tuned: AblationResults, settings: Mapping[str, Settings], chosen: Mapping[str, str]) -> str:
+    """Markdown: mAP / CorLoc of each row with each of its settings, the chosen one bold."""
     by_name = {row.variant: row for row in tuned.rows}
-    lines = [f"| row | {' | '.join(settings)} |", "|---" * (1 + len(settings)) + "|"]
+    looks = len(next(iter(settings.values())))
+    lines = [f"| row | {' | '.join(f'look {look + 1}' for look in range(looks))} |", "|---" * (1 + looks) + "|"]
     for row in table_2().variants:
         cells = []
-        for name in settings:
+        for name in settings[row.name]:
             measures = by_name[f"{row.name}{JOIN}{name}"].measures
-            cell = f"{_percent(measures.get('mean_ap'))} / {_percent(measures.get('mean_corloc'))}"
+            cell = f"{name}: {_percent(measures.get('mean_ap'))} / {_percent(measures.get('mean_corloc'))}"
             cells.append(f"**{cell}**" if chosen[row.name] == name else cell)
         lines.append(f"| {row.title} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -123,6 +161,22 @@ def final_table(found: AblationResults) -> str:
     ]
     base = {run.seed: run for run in found.runs if run.variant == found.base_variant}
     lines += [f"| {row.title} | {' | '.join(_cells(row, found, base))} |" for row in found.rows]
+    return "\n".join(lines)
+
+
+def trivial_table(found: AblationResults) -> str:
+    """Markdown: what boxes reach that look at nothing, ranked by each row's scores of whole images."""
+    judged = {row.variant: [run.judgement for run in found.runs if run.variant == row.variant] for row in found.rows}
+    names = list(dict.fromkeys(name for row in judged.values() for j in row if j is not None for name in j.trivial))
+    lines = [f"| row | {' | '.join(name.replace('_', ' ') for name in names)} |", "|---" * (1 + len(names)) + "|"]
+    for row in found.rows:
+        boxes = [[None if j is None else j.trivial.get(name) for j in judged[row.variant]] for name in names]
+        cells = [
+            f"{_percent(Spread.of([None if box is None else box.mean_ap for box in kind]))}"
+            f" / {_percent(Spread.of([None if box is None else box.mean_corloc for box in kind]))}"
+            for kind in boxes
+        ]
+        lines.append(f"| {row.title} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -196,6 +250,8 @@ def _percent(spread: Spread | None) -> str:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("on", choices=("scenes", "photographs"))
+    parser.add_argument("--data", default="voc", help="of photographs: the folder below the service's data root")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--seeds", type=int, default=3, help="trained and judged in the end, from 0 on")
     parser.add_argument("--out", type=Path, default=Path("tuned-table-2"))

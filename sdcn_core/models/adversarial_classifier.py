@@ -66,7 +66,10 @@ class AdversarialClassifier(nn.Module):
         return torch.cat([recomputed(self._masked, features, *chunk) for chunk in chunks])
 
     def _masked(self, features: Tensor, masks: Tensor, owners: Tensor) -> Tensor:
-        return self.tail(features.index_select(0, owners) * masks)  # (M, D, h', w') -> (M, C)
+        # Selected in the order of memory: index_select on the maps as they are would lay them out anew, and the tail's
+        # pools take three times as long on that.
+        owned = features.permute(0, 2, 3, 1).index_select(0, owners).permute(0, 3, 1, 2)  # (M, D, h', w')
+        return self.tail(owned * masks)  # (M, C)
 
     def freeze_norm(self) -> None:
         """Batch norms use their running statistics from now on, for good, and learn nothing."""

@@ -35,14 +35,20 @@ def draw_error_modes(means: Mapping[str, Shares], by_class: Mapping[str, Mapping
     if not means:
         return False
     details = {variant: by_class[variant] for variant in means if by_class.get(variant)}
-    top = 0.9 + 0.42 * len(means)
-    heights = [top] + [2.1] * len(details)
-    with drawn(path, height_inches=sum(heights) + 0.7) as figure:
-        panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-        _draw_averages(panels[0], means)
-        for axes, (variant, classes) in zip(panels[1:], details.items(), strict=True):
-            _draw_classes(axes, variant, {**classes, AVERAGE: means[variant]})
-        legend_below(figure, panels[0])
+    heights = [1.6 + 0.42 * len(means)] + [2.1 * len(details)] * bool(details)
+    with drawn(path, height_inches=sum(heights)) as figure:
+        # A layout each: the averages stand beside the variants' names, which would make all panels as narrow.
+        sections = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+        averages = sections[0].subplots()
+        _draw_averages(averages, means)
+        sections[0].suptitle(
+            "Best boxes of the training images, average over classes, %", x=0.01, ha="left", size=11, weight="bold"
+        )
+        legend_below(sections[0], averages)
+        if details:
+            panels = sections[1].subplots(len(details), 1, squeeze=False)[:, 0]
+            for axes, (variant, classes) in zip(panels, details.items(), strict=True):
+                _draw_classes(axes, variant, {**classes, AVERAGE: means[variant]})
     return True
 
 
@@ -71,7 +77,6 @@ def _draw_averages(axes: Axes, means: Mapping[str, Shares]) -> None:
     axes.set_xlim(0, 1)
     axes.grid(visible=False, axis="y")
     percent_axis(axes, "x")
-    axes.set_title("Best boxes of the training images, average over classes, %")
 
 
 def _draw_classes(axes: Axes, variant: str, classes: Mapping[str, Shares]) -> None:

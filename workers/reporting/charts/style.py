@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import NullFormatter
 
 BLUE, VERMILION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -86,7 +86,7 @@ def plain_numbers(axes: Axes, axis: str) -> None:
     chosen.set_minor_formatter(NullFormatter())
 
 
-def legend_below(figure: Figure, axes: Axes) -> None:
+def legend_below(figure: FigureBase, axes: Axes) -> None:
     """One legend for all panels, where it hides nothing, as wide as its longest name allows."""
     handles, labels = axes.get_legend_handles_labels()
     columns = max(1, LETTERS_PER_LINE // (max(map(len, labels)) + 8))
