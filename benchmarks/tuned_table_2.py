@@ -85,12 +85,12 @@ def photographs(path: str) -> Looks:
         tuning=data | {"data.source.train_split": "train", "data.source.test_split": "val"},
         tuning_seeds=(100,),
         final=data | {"data.source.train_split": "trainval", "data.source.test_split": "test"},
-        settings={row: backbone | own[row] for row in ROWS},
+        settings={row: {**backbone, **own[row]} for row in ROWS},
     )
 
 
 def main() -> int:
-    options = _options()
+    options = parse_options()
     looks = SCENES if options.on == "scenes" else photographs(options.data)
     options.out.mkdir(parents=True, exist_ok=True)
     with SdcnClient(options.url) as client:
@@ -248,14 +248,15 @@ def _percent(spread: Spread | None) -> str:
     return f"{100 * spread.mean:.1f}" + ("" if spread.std is None else f" ± {100 * spread.std:.1f}")
 
 
-def _options() -> argparse.Namespace:
+def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """What was typed; None: the process's own arguments."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("on", choices=("scenes", "photographs"))
     parser.add_argument("--data", default="voc", help="of photographs: the folder below the service's data root")
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--seeds", type=int, default=3, help="trained and judged in the end, from 0 on")
     parser.add_argument("--out", type=Path, default=Path("tuned-table-2"))
-    return parser.parse_args()
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """What benchmarks/tuned_table_2.py asks of the service, what it chooses by, and what it prints."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from benchmarks.tuned_table_2 import (
@@ -10,6 +13,7 @@ from benchmarks.tuned_table_2 import (
     chosen_settings,
     final_spec,
     final_table,
+    parse_options,
     photographs,
     trivial_table,
     tuning_spec,
@@ -43,6 +47,14 @@ def test_the_chosen_settings_are_judged_on_test_images_with_other_seeds(looks: L
     assert [variant.name for variant in spec.variants] == ROWS
     assert {planned.experiment.data.source.test_split for planned in spec.runs()} == {"test"}
     assert not {planned.seed for planned in spec.runs()} & set(looks.tuning_seeds)
+
+
+def test_the_commands_of_the_document_can_be_typed() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    commands = re.findall(r"^python -m benchmarks\.tuned_table_2 (.*)$", text, re.MULTILINE)
+
+    assert commands
+    assert {parse_options(command.split()).on for command in commands} <= {"scenes", "photographs"}
 
 
 def test_a_row_that_may_look_more_often_than_the_others_is_refused() -> None:
