@@ -9,7 +9,7 @@ from service.jobs.states import JobState
 from service.queue.records import Job, Settlement
 from service.queue.repository import JobQueue
 from tests.workers.conftest import LaterClock, wait_until
-from workers.attempt_folder import RunFolder
+from workers.attempt_folder import AttemptFolder, RunFolder
 from workers.errors import TrackingUnavailable
 from workers.leftovers import Leftovers
 from workers.reconciler import TASK, Reconciler, Step
@@ -127,3 +127,30 @@ def test_checkpoints_of_a_success_go_when_their_time_is_over(
         assert left(checkpoint_retention_s=retention_s).thin_checkpoints() == []
     assert left(checkpoint_retention_s=0).thin_checkpoints() == [succeeded.job_id]
     assert [folder.exists() for folder in kept] == [False, False, True, True]
+
+
+def test_what_attempts_of_dead_workers_hold_in_a_cluster_is_given_back_once(
+    queue: JobQueue,
+    submit: Callable[..., Job],
+    left: Callable[..., Leftovers],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = submit()
+    queue.claim("worker-that-died", lease_s=-1)
+    folder = RunFolder(tmp_path / "home", job.job_id).attempt(1)
+    folder.path.mkdir(parents=True)
+    folder.ray_job.write_text("01000000")
+    answers, asked = iter([False, True]), []
+
+    def remove(attempt: AttemptFolder) -> bool:
+        asked.append(attempt.number)
+        return next(answers)
+
+    monkeypatch.setattr("workers.leftovers.remove_placement_groups", remove)
+    left().free_clusters()
+    assert asked == [], "its lease has not been taken away yet"
+    queue.rescue_lost()
+    for _ in range(3):  # Ray does not answer; then it does; then nothing is left to ask
+        left().free_clusters()
+    assert asked == [1, 1]
