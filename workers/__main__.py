@@ -39,8 +39,8 @@ def main() -> int:
         settings = WorkerSettings()
     except ValidationError as error:
         for problem in error.errors():
-            name = "SDCN_" + "_".join(map(str, problem["loc"])).upper()
-            log.error("settings.refused", variable=name, reason=problem["msg"])
+            name = "SDCN_" + "_".join(map(str, problem["loc"])).upper() if problem["loc"] else None
+            log.error("settings.refused", variable=name, reason=problem["msg"].removeprefix("Value error, "))
         return 2
     drain = threading.Event()
 

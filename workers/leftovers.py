@@ -71,8 +71,8 @@ class Leftovers:
                 job = self._queue.get(folder.run_path.name)
             except JobNotFound:
                 continue  # another database's job: not ours to judge
-            if not (job.state.is_leased and job.attempt == folder.number) and remove_placement_groups(folder):
-                path.unlink(missing_ok=True)
+            if not (job.state.is_leased and job.attempt == folder.number):
+                remove_placement_groups(folder)
 
     def thin_checkpoints(self) -> list[str]:
         """Remove the checkpoints of trainings that succeeded long ago and that no job is to judge; ids of the jobs."""

@@ -78,12 +78,19 @@ def _remove_scratch(folder: AttemptFolder) -> None:
     shutil.rmtree(folder.work, ignore_errors=True)
 
 
-def remove_placement_groups(folder: AttemptFolder) -> bool:
+def remove_placement_groups(folder: AttemptFolder) -> None:
     """Give back what a killed attempt had reserved in a shared cluster; Ray itself misses a group that was starting.
-    Whether nothing is left.
 
-    A process of its own does it, because this one never imports Ray. It only warns when it cannot: the resources of a
-    cluster that does not answer are not the job's failure.
+    When nothing is left, the driver's id goes, by which it would be looked for again. Where a cluster does not answer,
+    that is only warned of: its resources are not the job's failure.
+    """
+    if _nothing_is_reserved(folder):
+        folder.ray_job.unlink(missing_ok=True)
+
+
+def _nothing_is_reserved(folder: AttemptFolder) -> bool:
+    """Remove the attempt's placement groups; whether none is left. A process of its own does it, because this one never
+    imports Ray.
     """
     driver = folder.read_ray_job()
     try:

@@ -147,7 +147,7 @@ def test_what_attempts_of_dead_workers_hold_in_a_cluster_is_given_back_once(
         asked.append(attempt.number)
         return next(answers)
 
-    monkeypatch.setattr("workers.leftovers.remove_placement_groups", remove)
+    monkeypatch.setattr("workers.orphans._nothing_is_reserved", remove)
     left().free_clusters()
     assert asked == [], "its lease has not been taken away yet"
     queue.rescue_lost()
