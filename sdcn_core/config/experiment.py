@@ -27,6 +27,11 @@ class ExperimentConfig(FrozenConfig):
 
     is_to_train: ClassVar[bool] = True
 
+    @property
+    def regresses_boxes(self) -> bool:
+        """Whether the detector says where each proposal moves as a box of each class."""
+        return self.second_stage is not None or self.model.detection.box_regression
+
     @model_validator(mode="after")
     def _judged_on_other_images_than_it_learns_from(self) -> Self:
         source = self.data.source

@@ -90,9 +90,11 @@ class ModelCard(_Part):
     """of the model.pt that was exported"""
     experiment_digest: str
     """equal for equal experiments"""
+    network: Literal["sdcn", "fast_rcnn"]
+    """f^E and f^D, or the Fast R-CNN of a second stage"""
     backbone: str
-    refinements: int
-    """K; 0 is WSDDN, which detects with its MIDN scores"""
+    refinements: int | None
+    """K; 0 is WSDDN, which detects with its MIDN scores; null: a Fast R-CNN has none"""
     classes: tuple[str, ...]
     stride: int
     """pixels a cell of the map that is pooled"""
@@ -108,17 +110,19 @@ class ModelCard(_Part):
     def of(cls, saved: SavedModel) -> "ModelCard":
         """The card of a model, before there are files."""
         experiment = saved.experiment
-        stride = saved.sdcn.backbone.stride
+        stride = saved.network.backbone.stride
+        is_second = experiment.second_stage is not None
         return cls(
             model_sha256=saved.sha256,
             experiment_digest=experiment.digest(),
+            network="fast_rcnn" if is_second else "sdcn",
             backbone=experiment.model.backbone.kind,
-            refinements=experiment.model.detection.refinements,
+            refinements=None if is_second else experiment.model.detection.refinements,
             classes=saved.classes,
             stride=stride,
             contract=Contract(
                 program_min_side_px=stride + 1,
-                boxes=REGRESSED_BOXES if experiment.model.detection.box_regression else None,
+                boxes=REGRESSED_BOXES if experiment.regresses_boxes else None,
             ),
             normalisation=_normalisation(saved),
             testing=_testing(experiment.evaluation, experiment.data.max_side_px),
@@ -167,7 +171,7 @@ def _json(value: object) -> str:
 
 
 def _normalisation(saved: SavedModel) -> Normalisation:
-    (pixels,) = (part for part in saved.sdcn.backbone.modules() if isinstance(part, PixelNorm))
+    (pixels,) = (part for part in saved.network.backbone.modules() if isinstance(part, PixelNorm))
     mean, deviation = (tuple(map(float, constant.flatten())) for constant in (pixels.mean, pixels.deviation))
     return Normalisation.model_validate({"mean": mean, "deviation": deviation})
 

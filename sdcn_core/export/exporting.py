@@ -19,7 +19,7 @@ from sdcn_core.export.card import (
     run_onnx_lines,
     run_program_lines,
 )
-from sdcn_core.export.detector import Detector
+from sdcn_core.export.detector import detector_of
 from sdcn_core.export.onnx_model import check_installed, export_onnx, run_onnx
 from sdcn_core.export.probe import probe_input
 from sdcn_core.export.torch_program import run_program, save_program, trace
@@ -57,8 +57,8 @@ def export_model(model_path: Path, folder: Path) -> dict[str, Path]:
     saved = load_model(model_path)
     folder.mkdir(parents=True, exist_ok=True)
     card = ModelCard.of(saved)
-    regresses = saved.experiment.model.detection.box_regression
-    program = trace(Detector(saved.sdcn))
+    regresses = saved.experiment.regresses_boxes
+    program = trace(detector_of(saved.network))
     torch_file = _checked(
         saved,
         folder / TORCH_FILE,
@@ -121,7 +121,7 @@ def _checked(
 
 def _said_by(saved: SavedModel, image: Tensor, proposals: Tensor) -> tuple[NDArray[np.float32], ...]:
     """What the model itself says, as exported files do."""
-    own = saved.sdcn.detect(image, (proposals,))[0]
+    own = saved.network.detect(image, (proposals,))[0]
     if own.deltas is None:
         return (own.scores.numpy(),)
     return own.scores.numpy(), decode_boxes(proposals, own.deltas).numpy()

@@ -47,10 +47,19 @@ class BoxBranch(nn.Module):
         """
         counts = [len(boxes) for boxes in rois]
         owners = torch.arange(len(rois), device=x.device).repeat_interleave(torch.tensor(counts, device=x.device))
-        features = self.features(x, torch.cat(rois), owners)  # (R, hidden)
-        logits = in_float32(self.classify, features).float().split(counts)
-        deltas = in_float32(self.regress, features).float().unflatten(1, (-1, 4)).split(counts)
-        return tuple(BoxOutput(*output) for output in zip(logits, deltas, strict=True))
+        said = self.outputs(self.features(x, torch.cat(rois), owners))
+        images = zip(said.logits.split(counts), said.deltas.split(counts), strict=True)
+        return tuple(BoxOutput(*output) for output in images)
+
+    def outputs(self, features: Tensor) -> BoxOutput:
+        """What the heads say in float32 of RoIs by their hidden features (R, F)."""
+        logits = in_float32(self.classify, features).float()
+        return BoxOutput(logits, in_float32(self.regress, features).float().unflatten(1, (-1, 4)))
+
+    def scored(self, output: BoxOutput) -> ScoredProposals:
+        """The same at test time: probabilities without background, deltas with their mean and deviation given back."""
+        scores = output.logits.softmax(dim=1)[:, : len(self.delta_means)]
+        return ScoredProposals(scores, output.deltas * self.delta_stds + self.delta_means)
 
 
 class FastRCNN(DetectionNetwork):
@@ -83,8 +92,4 @@ class FastRCNN(DetectionNetwork):
     @torch.no_grad()
     def detect(self, images: Tensor, proposals: tuple[Tensor, ...]) -> tuple[ScoredProposals, ...]:
         """Scores and deltas of each image's proposals; see DetectionNetwork."""
-        means, stds = self.detection.delta_means, self.detection.delta_stds
-        return tuple(
-            ScoredProposals(output.logits.softmax(dim=1)[:, : self.num_classes], output.deltas * stds + means)
-            for output in self(images, proposals)
-        )
+        return tuple(self.detection.scored(output) for output in self(images, proposals))

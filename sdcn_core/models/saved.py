@@ -15,11 +15,10 @@ from torch import Tensor
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.model import ModelConfig, SmallVggBackbone
-from sdcn_core.errors import BadInput, WeightsError
+from sdcn_core.errors import WeightsError
 from sdcn_core.models.build_network import build_network
 from sdcn_core.models.detection_network import DetectionNetwork
 from sdcn_core.models.pretrained import MAX_BYTES, load_tensors
-from sdcn_core.models.sdcn import SDCN
 
 MAX_CLASSES = 10_000
 
@@ -34,20 +33,6 @@ class SavedModel:
     """names by class index"""
     sha256: str
     """of the file, 64 hex digits"""
-
-    @property
-    def sdcn(self) -> SDCN:
-        """The network of a training of SDCN.
-
-        Raises:
-            BadInput: it is the Fast R-CNN of a second stage.
-        """
-        if not isinstance(self.network, SDCN):
-            raise BadInput(
-                f"model {self.sha256[:12]} is the Fast R-CNN of a second stage, which detects and is judged like any"
-                " other, but is not exported: name the model of a training"
-            )
-        return self.network
 
 
 def save_model(

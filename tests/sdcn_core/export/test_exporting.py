@@ -14,7 +14,7 @@ from sdcn_core.errors import BadInput
 from sdcn_core.evaluation.detections import select_detections
 from sdcn_core.export import exporting
 from sdcn_core.export.card import ModelCard
-from sdcn_core.export.detector import Detector
+from sdcn_core.export.detector import detector_of
 from sdcn_core.export.exporting import ExportFailed, export_model
 from sdcn_core.export.onnx_model import run_onnx
 from sdcn_core.export.probe import probe_input
@@ -54,7 +54,13 @@ def suppressed(scores: np.ndarray, boxes: torch.Tensor) -> Detections:
 def test_the_detector_equals_the_networks_own_detection_bit_for_bit(exported: Exporter, refinements: int) -> None:
     saved, _ = exported("small_vgg", refinements)
     image, boxes = probe_input()
-    assert torch.equal(Detector(saved.sdcn)(image, boxes), saved.sdcn.detect(image, (boxes,))[0].scores)
+    assert torch.equal(detector_of(saved.network)(image, boxes), saved.network.detect(image, (boxes,))[0].scores)
+
+
+REGRESSING = pytest.mark.parametrize(
+    "options", [{"box_regression": True}, {"second_stage": True}], ids=["sdcn", "fast_rcnn"]
+)
+"""models that move boxes: SDCN with box regression, and what a second stage trains"""
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -64,7 +70,7 @@ def test_the_program_equals_the_model_bit_for_bit_at_any_size(exported: Exporter
     for height, width in SIZES:
         for proposals in (40, 1):
             image, boxes = image_and_boxes(height, width, proposals=proposals)
-            assert torch.equal(program(image, boxes), saved.sdcn.detect(image, (boxes,))[0].scores)
+            assert torch.equal(program(image, boxes), saved.network.detect(image, (boxes,))[0].scores)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -73,7 +79,7 @@ def test_onnx_finds_the_same_boxes_with_scores_equal_within_rounding(exported: E
     for height, width in (*SIZES, (8, 60), (1, 1)):
         for proposals in (40, 1):
             image, boxes = image_and_boxes(height, width, proposals=proposals)
-            own = saved.sdcn.detect(image, (boxes,))[0].scores.numpy()
+            own = saved.network.detect(image, (boxes,))[0].scores.numpy()
             (scores,) = run_onnx(files["model.onnx"], image, boxes)
             np.testing.assert_allclose(scores, own, rtol=0, atol=MEASURED_DIFFERENCE)
             found, expected = suppressed(scores, boxes), suppressed(own, boxes)
@@ -84,17 +90,20 @@ def test_onnx_finds_the_same_boxes_with_scores_equal_within_rounding(exported: E
 def test_without_refinements_both_files_give_the_scores_of_midn(exported: Exporter) -> None:
     saved, files = exported("small_vgg", 0)
     image, boxes = image_and_boxes(70, 50, proposals=30)
-    own = saved.sdcn.detect(image, (boxes,))[0].scores
+    own = saved.network.detect(image, (boxes,))[0].scores
     assert (own.sum(dim=0) <= 1 + 1e-6).all()
     assert torch.equal(run_program(files["model.pt2"], image, boxes)[0], own)
     np.testing.assert_allclose(run_onnx(files["model.onnx"], image, boxes)[0], own, rtol=0, atol=MEASURED_DIFFERENCE)
 
 
-def test_with_box_regression_both_files_also_say_where_the_boxes_go(exported: Exporter) -> None:
-    saved, files = exported("small_vgg", box_regression=True)
+@REGRESSING
+def test_with_box_regression_both_files_also_say_where_the_boxes_go(
+    exported: Exporter, options: dict[str, bool]
+) -> None:
+    saved, files = exported("small_vgg", **options)
     for proposals in (40, 1):
         image, boxes = image_and_boxes(70, 50, proposals=proposals)
-        own = saved.sdcn.detect(image, (boxes,))[0]
+        own = saved.network.detect(image, (boxes,))[0]
         assert own.deltas is not None
         moved = decode_boxes(boxes, own.deltas)
         assert (moved - boxes[:, None]).abs().max() > 1  # the made-up weights do move them
@@ -107,6 +116,21 @@ def test_with_box_regression_both_files_also_say_where_the_boxes_go(exported: Ex
     card = json.loads(files["model.json"].read_text())
     assert card["contract"]["boxes"].startswith("float32 (N, C, 4)")
     assert '["scores", "boxes"]' in card["files"]["model.onnx"]["run"][-1]
+    assert (card["network"], card["refinements"]) == (
+        ("sdcn", 3) if "box_regression" in options else ("fast_rcnn", None)
+    )
+
+
+def test_a_fast_rcnn_with_pool4_is_exported_at_its_stride(exported: Exporter) -> None:
+    saved, files = exported("vgg16_d8", second_stage=True)
+    assert json.loads(files["model.json"].read_text())["stride"] == 16
+    image, boxes = image_and_boxes(83, 117, proposals=40)
+    own = saved.network.detect(image, (boxes,))[0]
+    assert torch.equal(run_program(files["model.pt2"], image, boxes)[0], own.scores)
+    scores, moved = run_onnx(files["model.onnx"], image, boxes)
+    np.testing.assert_allclose(scores, own.scores, rtol=0, atol=MEASURED_DIFFERENCE)
+    assert own.deltas is not None
+    np.testing.assert_allclose(moved, decode_boxes(boxes, own.deltas), rtol=1e-4, atol=1e-2)
 
 
 def test_a_file_whose_boxes_differ_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -206,7 +206,7 @@ def test_settings_out_of_range_are_refused(predictor: Predictor, photograph: Ima
 def test_scores_that_are_no_numbers_are_never_given_out(model_file: Path, photograph: Image) -> None:
     saved = load_model(model_file)
     predictor = Predictor(saved)
-    saved.sdcn.detection.features.fc7.bias.fill_(float("inf"))
+    saved.network.detection.features.fc7.bias.fill_(float("inf"))
     with pytest.raises(WeightsError, match="scores are not finite"):
         found(predictor, photograph)
 

@@ -29,13 +29,13 @@ def test_a_model_comes_back_with_its_weights_its_experiment_and_its_classes(mode
     assert model.classes == CLASSES
     assert model.experiment == experiment_of()
     for name, tensor in torch.load(model_file, weights_only=True)["weights"].items():
-        assert torch.equal(model.sdcn.state_dict()[name], tensor)
+        assert torch.equal(model.network.state_dict()[name], tensor)
 
 
 def test_a_loaded_model_is_ready_to_detect_and_not_to_learn(model_file: Path) -> None:
-    sdcn = load_model(model_file).sdcn
-    assert not any(part.training for part in sdcn.modules())
-    assert not any(parameter.requires_grad for parameter in sdcn.parameters())
+    network = load_model(model_file).network
+    assert not any(part.training for part in network.modules())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_pretrained_weights_that_the_experiment_names_are_not_looked_for(model_file: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_model_sees_pixels_as_the_weights_that_it_started_from(
 ) -> None:
     monkeypatch.setattr(vgg16, "BLOCKS", ((2, 2), (2, 2), (2, 2, 2), (2, 2, 2), (2, 2, 2)))
     write_model(model_file, experiment_of("vgg16_d8").with_overrides({"model.backbone.convention": "fast_rcnn"}))
-    pixels = load_model(model_file).sdcn.backbone.pixels
+    pixels = load_model(model_file).network.backbone.pixels
     assert pixels.mean.flatten().tolist() == pytest.approx([122.7717, 115.9465, 102.9801])
 
 

@@ -94,7 +94,7 @@ def test_a_model_whose_weights_are_spoilt_is_refused_with_its_id(settings: Predi
     def spoilt(path: Path) -> Predictor:
         saved = load_model(path)
         predictor = Predictor(saved)
-        saved.sdcn.detection.features.fc7.bias.fill_(float("inf"))
+        saved.network.detection.features.fc7.bias.fill_(float("inf"))
         return predictor
 
     shelf = ModelShelf(settings.runs, max_models=1, max_bytes=2**30, load=spoilt)
