@@ -15,9 +15,8 @@ from pydantic import JsonValue, ValidationError
 from sdcn_core.config.data import ScenesSource
 from sdcn_core.config.experiment import ExperimentConfig
 from service.errors import JobNotFound, ModelNotFound, RunNotFound
-from service.jobs.any_results import parse_results
-from service.jobs.results import Judgement, TrainResults
-from service.jobs.second_stage_results import SecondStageResults
+from service.jobs.any_results import parse_results, training_in
+from service.jobs.results import Judgement
 from service.jobs.states import JobState
 from service.jobs.study_results import RunState
 from service.queue.records import Cursor, Job
@@ -185,11 +184,10 @@ class ModelCatalogue:
         if job.kind not in TRAINERS or job.state is not JobState.SUCCEEDED:
             return None
         try:
-            found = parse_results(job.results)
+            results = training_in(parse_results(job.results))
         except ValidationError:
             return None
-        results = found.student if isinstance(found, SecondStageResults) else found
-        if not isinstance(results, TrainResults):
+        if results is None:
             return None
         files = job_files(self._runs, job.job_id)
         return _model(job, None, files, job.spec.get("experiment"), results.classes, results.trained)

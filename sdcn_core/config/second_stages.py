@@ -1,5 +1,7 @@
 """Which second stage follows on a trained detector, where nothing else is asked for."""
 
+from collections.abc import Callable
+
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.model import Vgg16Backbone
 from sdcn_core.config.objective import ObjectiveConfig
@@ -46,3 +48,7 @@ def fast_rcnn(teacher: ExperimentConfig) -> ExperimentConfig:
         "evaluation": teacher.evaluation.model_copy(update={"flip": False}),
     }
     return ExperimentConfig(**values)
+
+
+SECOND_STAGES: dict[str, Callable[[ExperimentConfig], ExperimentConfig]] = {fast_rcnn.__name__: fast_rcnn}
+"""by name: what a job of kind second_stage trains"""

@@ -10,6 +10,7 @@ from pydantic import JsonValue, ValidationError
 
 from sdcn_core.config.methods import METHODS
 from sdcn_core.config.presets import PRESETS
+from sdcn_core.config.second_stages import SECOND_STAGES
 from sdcn_core.config.studies import ABLATIONS, SWEEPS
 from service.jobs.refusals import field_problems
 from service.jobs.specs import JOB_SPEC, JobSpec
@@ -28,11 +29,13 @@ def named(name: str | None, preset: str | None) -> dict[str, JsonValue]:
         preset: the experiment that a study is made on; of a training, the experiment itself.
 
     Raises:
-        typer.BadParameter: two experiments, or a study without one.
+        typer.BadParameter: two experiments, a study without one, or what follows on a trained model.
 
     >>> named("table-2", "scenes")
     {'kind': 'ablation', 'study': 'table-2', 'preset': 'scenes'}
     """
+    if name in SECOND_STAGES:
+        raise typer.BadParameter(f"{name} follows on a trained model: `sdcn second-stage MODEL` trains it")
     if name is None:
         return {} if preset is None else {"preset": preset}
     if name in STUDIES:

@@ -146,7 +146,8 @@ class PresetRead(Answer):
     description: str
     """one sentence"""
     kind: str = "train"
-    """train: an experiment, to be given as `preset`; ablation, sweep: to be given as `study`, on an experiment"""
+    """train: an experiment, to be given as `preset`; ablation, sweep: to be given as `study`, on an experiment;
+    second_stage: what a job of that kind trains on the boxes of a model"""
 
 
 class PresetList(Answer):

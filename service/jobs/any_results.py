@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pydantic import TypeAdapter
 
 from service.jobs.data_results import CheckDataResults
-from service.jobs.results import TrainResults
+from service.jobs.results import Judgement, TrainResults
 from service.jobs.second_stage_results import SecondStageResults
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
 
@@ -27,6 +27,21 @@ _BY_KIND: dict[str, TypeAdapter[AnyResults]] = {
     "second_stage": TypeAdapter(SecondStageResults),
     "check_data": TypeAdapter(CheckDataResults),
 }
+
+
+def training_in(results: AnyResults) -> TrainResults | None:
+    """What the job's own training found, of a second stage its student's; None where it trained no model itself."""
+    if isinstance(results, SecondStageResults):
+        return results.student
+    return results if isinstance(results, TrainResults) else None
+
+
+def judgement_in(results: AnyResults) -> Judgement | None:
+    """How the job's one model was judged; None where none was."""
+    if isinstance(results, EvaluateResults):
+        return results.judgement
+    training = training_in(results)
+    return None if training is None else training.trained
 
 
 def parse_results(results: object) -> AnyResults:

@@ -9,6 +9,7 @@ from sdcn_core.config.base import FrozenConfig
 from sdcn_core.config.data import Name
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.presets import PRESETS
+from sdcn_core.config.second_stages import SECOND_STAGES
 from service.errors import FieldProblem, InvalidSpec
 from service.jobs.refusals import field_problems
 
@@ -103,6 +104,10 @@ class ExperimentSpec(BaseSpec):
             InvalidSpec: unknown preset, an override that the experiment refuses, or a second stage.
         """
         base = self.experiment
+        if self.preset in SECOND_STAGES:
+            raise refused(
+                "preset", f"{self.preset} follows on a trained model: submit a job of kind second_stage and name one"
+            )
         if base is None:
             if self.preset is None or self.preset not in PRESETS:
                 known = ", ".join(PRESETS)

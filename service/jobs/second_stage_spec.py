@@ -20,6 +20,8 @@ class SecondStageSpec(BaseSpec):
     """the teacher, from GET /v1/models: a train job's id, or JOB/RUN of a study"""
     train: bool = True
     """false: leave the pseudo labels as files, for another detector, and train nothing"""
+    export: bool = True
+    """also write what was trained as ONNX and as a torch.export program"""
     experiment: ExperimentConfig | None = None
     """the whole second stage, with its field second_stage; null: Fast R-CNN as it follows on the teacher"""
     overrides: Overrides = Field(default_factory=dict, max_length=200)

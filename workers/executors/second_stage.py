@@ -7,7 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 from torch import Tensor
 
 from sdcn_core.config.experiment import ExperimentConfig
@@ -35,15 +34,15 @@ from sdcn_core.training.judging import judged_means
 from sdcn_core.training.plan import DATA_SHARE, Fractions, check_world_size
 from sdcn_core.training.progress import Stage
 from service.errors import InvalidSpec
-from service.jobs.any_results import parse_results
-from service.jobs.results import Judgement, TrainResults
+from service.jobs.any_results import judgement_in, parse_results
+from service.jobs.results import Judgement
 from service.jobs.second_stage_results import PseudoLabelsFound, SecondStageResults
 from service.jobs.second_stage_spec import SecondStageSpec
 from workers.attempt_folder import AttemptOrder, Succeeded
 from workers.errors import AttemptStopped
 from workers.executors.base import JobContext
 from workers.executors.data import prepare_data
-from workers.executors.train import train_on_ray
+from workers.executors.train import export, train_on_ray
 from workers.executors.trained_model import in_task, model_path, training_files
 from workers.ray_runtime.one_task import TaskOrder, run_as_task
 from workers.reporting.train import write_train_report
@@ -81,7 +80,16 @@ def second_stage(context: JobContext) -> Succeeded:
     results = SecondStageResults(
         model=spec.model, classes=labels.classes, pseudo_labels=_counted(labels), teacher=teacher, student=student
     )
-    _keep_results(context, results, spec.model_copy(update={"experiment": experiment, "overrides": {}}))
+    _keep_results(context, results)
+    if student is not None:
+        if spec.export:
+            export(context)
+        resolved = spec.model_copy(update={"experiment": experiment, "overrides": {}})
+        report = write_train_report(
+            student, job_id=context.order.job_id, spec=resolved, run_path=context.run.path, teacher=teacher
+        )
+        for name, path in report.items():
+            context.spool.append(FileEvent(name=name, path=path))
     return Succeeded(
         results=json.loads(results.model_dump_json()),
         artifacts={path.name: path for path in sorted(artifacts.iterdir()) if not path.name.startswith(".")},
@@ -242,14 +250,12 @@ def teacher_judgement(order: AttemptOrder, model: str) -> Judgement | None:
     """The teacher's figures as its training has left them; None where this version cannot read any."""
     try:
         found = parse_results(json.loads((training_files(order, model).artifacts / "results.json").read_bytes()))
-    except (OSError, ValueError, ValidationError):
+    except (OSError, ValueError):  # there is none, or another version's
         return None
-    if isinstance(found, SecondStageResults):
-        return None if found.student is None else found.student.trained
-    return found.trained if isinstance(found, TrainResults) else None
+    return judgement_in(found)
 
 
-def _keep_results(context: JobContext, results: SecondStageResults, spec: SecondStageSpec) -> None:
+def _keep_results(context: JobContext, results: SecondStageResults) -> None:
     artifacts = context.run.artifacts
     keep_text(context.spool, artifacts / "results.json", results.model_dump_json(indent=2))
     found = results.pseudo_labels
@@ -263,11 +269,6 @@ def _keep_results(context: JobContext, results: SecondStageResults, spec: Second
     table = artifacts / "results.csv"
     write_table(results.classes, results.judgements(), table)
     context.spool.append(FileEvent(name=table.name, path=table))
-    report = write_train_report(
-        results.student, job_id=context.order.job_id, spec=spec, run_path=context.run.path, teacher=results.teacher
-    )
-    for name, path in report.items():
-        context.spool.append(FileEvent(name=name, path=path))
 
 
 def _counted(labels: PseudoLabels) -> PseudoLabelsFound:

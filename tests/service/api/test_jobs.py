@@ -147,6 +147,16 @@ def test_a_wrong_or_unknown_parameter_is_named(api: httpx.Client, query: str) ->
 
 
 def test_presets_are_listed_with_a_sentence_each(api: httpx.Client) -> None:
-    presets = {preset["name"]: preset["description"] for preset in api.get("/v1/presets").json()["presets"]}
-    assert "scenes" in presets
-    assert all(description.endswith(".") and "\n" not in description for description in presets.values())
+    presets = api.get("/v1/presets").json()["presets"]
+    kinds = {preset["name"]: preset["kind"] for preset in presets}
+    named = {"scenes": "train", "table-2": "ablation", "figure-5": "sweep", "fast_rcnn": "second_stage"}
+    assert {name: kinds.get(name) for name in named} == named
+    assert all(preset["description"].endswith(".") and "\n" not in preset["description"] for preset in presets)
+
+
+def test_a_second_stage_is_no_preset_of_a_training(api: httpx.Client) -> None:
+    answer = api.post("/v1/jobs", json={"preset": "fast_rcnn"})
+    assert answer.status_code == 422
+    [error] = answer.json()["errors"]
+    assert error["field"] == "preset"
+    assert "submit a job of kind second_stage" in error["message"]

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from service.jobs.results import TrainResults
 from service.jobs.second_stage_results import PseudoLabelsFound, SecondStageResults
@@ -9,6 +10,7 @@ from service.queue.records import Settlement
 from service.queue.repository import JobQueue
 from tests.service.api.studies import leave
 from tests.service.api.test_jobs import RESULTS, start
+from tests.web.predictors import attach_predictor
 
 FOUND = PseudoLabelsFound(model_sha256="0" * 64, images=3, without_boxes=1, boxes={"disc": 2})
 
@@ -62,7 +64,7 @@ def test_what_cannot_be_done_is_refused_by_its_field(
 
 
 def test_its_model_is_one_like_any_other_and_may_teach_again(
-    api: httpx.Client, jobs: JobQueue, model: str, tmp_path: Path
+    app: FastAPI, api: httpx.Client, jobs: JobQueue, model: str, tmp_path: Path
 ) -> None:
     job_id = str(api.post("/v1/jobs", json={"kind": "second_stage", "model": model}).json()["id"])
     jobs.settle(start(jobs), Settlement.succeeded(results(model)))
@@ -71,8 +73,11 @@ def test_its_model_is_one_like_any_other_and_may_teach_again(
     assert (read["method"], read["kind"], read["mean_ap"]) == ("fast_rcnn", "second_stage", 0.5)
     assert [one["id"] for one in api.get("/v1/models").json()["models"]] == [job_id, model]
     assert api.get(f"/v1/jobs/{job_id}/results").json()["pseudo_labels"]["boxes"] == {"disc": 2}
-    for kind in ("evaluate", "second_stage"):
-        assert api.post("/v1/jobs", json={"kind": kind, "model": job_id}).status_code == 202
+    for asked in ({"kind": "evaluate"}, {"kind": "predict", "folder": "photos"}, {"kind": "second_stage"}):
+        assert api.post("/v1/jobs", json={**asked, "model": job_id}).status_code == 202
+    attach_predictor(app)
+    predicted = api.post(f"/v1/models/{job_id}/predict", files={"images": ("a.png", b"an image", "image/png")})
+    assert predicted.json()["model"] == job_id
     assert [job["id"] for job in api.get("/v1/jobs", params={"kind": "second_stage"}).json()["jobs"]][-1] == job_id
 
 

@@ -190,7 +190,15 @@ def test_jobs_lists_and_cancel_cancels(sdcn: Sdcn, client: SdcnClient) -> None:
 def test_presets_are_listed(sdcn: Sdcn) -> None:
     listed = sdcn("presets").stdout
     assert "scenes_oicr" in listed
-    assert any("table-2" in line and "ablation" in line for line in listed.splitlines())
+    kinds = {"table-2": "ablation", "fast_rcnn": "second_stage"}
+    for name, kind in kinds.items():
+        assert any(name in line and kind in line for line in listed.splitlines())
+
+
+def test_what_follows_on_a_model_is_not_submitted_without_one(sdcn: Sdcn) -> None:
+    done = sdcn("submit", "fast_rcnn")
+    assert done.exit_code == 2
+    assert "second-stage MODEL" in " ".join(done.output.split())
 
 
 def test_an_unknown_job_is_a_wrong_request(sdcn: Sdcn) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.config.second_stages import fast_rcnn
 from sdcn_core.data.scenes import SCENE_CLASSES
 from sdcn_core.errors import BadInput, DatasetError, WeightsError
 from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
@@ -134,9 +136,19 @@ def test_the_model_of_a_studys_run_is_found(context_of: ContextOf, tmp_path: Pat
     assert judge_model(task(context)).model == "abc/oicr-seed0"
 
 
-def leave_checkpoint(run: RunFolder, step: int) -> None:
+def test_a_fast_rcnn_is_judged_as_any_model_is(context_of: ContextOf, tmp_path: Path) -> None:
+    student = fast_rcnn(trained_experiment())
+    write_model(tmp_path / "runs" / "def" / "artifacts" / "model.pt", student)
+    context = context_of(asked := spec(model="def", overrides={"evaluation.flip": True}))
+    prepare_judged_data(context, judged_experiment(asked, student).data, SCENE_CLASSES)
+    results = judge_model(task(context))
+    assert results.judgement.num_test_images == 6
+    assert results.judgement.error_modes is not None
+    assert {"detections.png", "predictions.npz"} <= {path.name for path in context.run.artifacts.iterdir()}
+
+
+def leave_checkpoint(run: RunFolder, step: int, experiment: ExperimentConfig) -> None:
     """What a training of the experiment has left by that step: a checkpoint, no model."""
-    experiment = trained_experiment()
     networks = Networks.build(experiment, len(SCENE_CLASSES), None)
     checkpoint = Checkpoint(experiment.digest(), list(SCENE_CLASSES), step, 0, networks.weights(), {}, None)
     save_checkpoint(checkpoint, run.path / checkpoint_name(step))
@@ -144,8 +156,11 @@ def leave_checkpoint(run: RunFolder, step: int) -> None:
     (run.artifacts / "config.json").write_text(experiment.model_dump_json())
 
 
-def test_a_checkpoint_is_judged_of_a_training_that_left_no_model(context_of: ContextOf, tmp_path: Path) -> None:
-    leave_checkpoint(RunFolder(tmp_path, "def"), 6)
+@pytest.mark.parametrize("experiment", [trained_experiment(), fast_rcnn(trained_experiment())], ids=["sdcn", "second"])
+def test_a_checkpoint_is_judged_of_a_training_that_left_no_model(
+    context_of: ContextOf, tmp_path: Path, experiment: ExperimentConfig
+) -> None:
+    leave_checkpoint(RunFolder(tmp_path, "def"), 6, experiment)
     context = context_of(spec(model="def", checkpoint="newest"))
     assert take_checkpoint(context, context.order.spec) == 6
     shutil.rmtree(tmp_path / "runs" / "def")  # the training at work removes old checkpoints
@@ -163,7 +178,7 @@ def test_a_checkpoint_is_judged_of_a_training_that_left_no_model(context_of: Con
 def test_what_cannot_be_read_of_a_checkpoint_is_named(
     context_of: ContextOf, tmp_path: Path, broken: str, said: str
 ) -> None:
-    leave_checkpoint(RunFolder(tmp_path, "def"), 6)
+    leave_checkpoint(RunFolder(tmp_path, "def"), 6, trained_experiment())
     next((tmp_path / "runs" / "def").glob(f"*/{broken}")).write_bytes(b"{")
     with pytest.raises(BadInput, match=said):
         evaluate(context_of(spec(model="def", checkpoint=6)))

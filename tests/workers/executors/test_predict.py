@@ -5,9 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
+from sdcn_core.config.second_stages import fast_rcnn
 from sdcn_core.errors import DatasetError, WeightsError
 from service.jobs.inference_specs import PredictSpec
-from tests.workers.executors.trained import ContextOf
+from tests.workers.executors.trained import ContextOf, trained_experiment, write_model
 from workers.errors import AttemptStopped
 from workers.executors.base import JobContext
 from workers.executors.predict import predict, predict_images
@@ -50,6 +51,22 @@ def test_boxes_of_every_image_are_left_and_broken_files_named(context: JobContex
     assert results.seconds_per_image is not None
     with (context.run.artifacts / "predictions.csv").open() as file:
         assert len(list(csv.DictReader(file))) == results.boxes
+
+
+def test_a_fast_rcnn_moves_its_boxes_and_keeps_them_in_the_image(
+    context_of: ContextOf, photos: Path, tmp_path: Path
+) -> None:
+    write_model(tmp_path / "runs" / "def" / "artifacts" / "model.pt", fast_rcnn(trained_experiment()))
+    context = context_of(spec(model="def"))
+    results = predict_images(task(context))
+    assert (results.images, results.broken) == (2, ("c.jpg",))
+    with (context.run.artifacts / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == results.boxes > 0
+    edges = np.array([[float(row[edge]) for edge in ("x1", "y1", "x2", "y2")] for row in rows])
+    assert (edges >= 0).all()
+    assert (edges <= [80, 64, 80, 64]).all()
+    assert (edges != edges.round()).any()
 
 
 def test_every_image_is_told_and_the_files_at_the_end(context: JobContext) -> None:

@@ -101,6 +101,9 @@ def test_a_student_is_trained_judged_and_shown_beside_its_teacher(context_of: Co
     assert isinstance(load_model(context.run.artifacts / "model.pt").network, FastRCNN)
     assert {
         "model.pt",
+        "model.onnx",
+        "model.pt2",
+        "model.json",
         "pseudo_labels_voc.zip",
         "pseudo_labels_coco.zip",
         "pseudo_labels.png",
@@ -128,7 +131,7 @@ def test_a_student_is_trained_judged_and_shown_beside_its_teacher(context_of: Co
     assert (metrics["teacher/mean_ap"], metrics["pseudo_labels/images"]) == (0.25, 6)
     assert {"eval/mean_ap", "loss/roi_class", "loss/roi_box"} <= metrics.keys()
     named = {event.name for event in events if isinstance(event, FileEvent)}
-    assert {"pseudo_labels_voc.zip", "pseudo_labels_coco.zip", "pseudo_labels.png", "report.html"} <= named
+    assert {"pseudo_labels_voc.zip", "pseudo_labels.png", "model.onnx", "report.html"} <= named
 
 
 def test_labels_alone_are_files_that_name_the_detector(context_of: ContextOf) -> None:

@@ -8,8 +8,8 @@ import torch
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.presets import PRESETS
 from sdcn_core.data.scenes import SCENE_CLASSES
+from sdcn_core.models.build_network import build_network
 from sdcn_core.models.saved import save_model
-from sdcn_core.models.sdcn import SDCN
 from service.jobs.specs import JobSpec
 from workers.executors.base import JobContext
 
@@ -22,10 +22,10 @@ def trained_experiment() -> ExperimentConfig:
     return PRESETS["tiny"]().with_overrides({**few, "data.source.image_size_px": 48})
 
 
-def write_model(path: Path) -> None:
-    """The file that a training of that experiment leaves."""
-    experiment = trained_experiment()
+def write_model(path: Path, experiment: ExperimentConfig | None = None) -> None:
+    """The file that a training of that experiment leaves, or of another."""
+    trained = trained_experiment() if experiment is None else experiment
     torch.manual_seed(0)
-    sdcn = SDCN(experiment.model, len(SCENE_CLASSES), segmentation_branch=True, weights_root=None)
+    network = build_network(trained, len(SCENE_CLASSES), weights_root=None)
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_model(path, experiment=experiment, classes=SCENE_CLASSES, weights=sdcn.state_dict())
+    save_model(path, experiment=trained, classes=SCENE_CLASSES, weights=network.state_dict())
