@@ -4,6 +4,7 @@ The alias `champion` stands for the version with the best mean AP, or of labels 
 """
 
 import fcntl
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,13 +18,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.protos import databricks_pb2
 from mlflow.tracking import MlflowClient
-from pydantic import ValidationError
 
+from service.jobs.any_results import parse_results, training_in
 from service.jobs.results import TrainResults
 from workers.tracking import run_writer
 from workers.tracking.registered_name import judged_by
-from workers.tracking.run_writer import RunWriter
-from workers.tracking.tracked_run import JOB_TAG, MODEL_TAG
+from workers.tracking.run_writer import RESULTS_FILE, RunWriter
+from workers.tracking.tracked_run import JOB_TAG, MODEL_TAG, WITHOUT_BOXES_TAG
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -32,12 +33,10 @@ log = structlog.get_logger()
 
 MODEL_FILE = "model.onnx"
 DESCRIPTION_FILE = "model.json"
-RESULTS_FILE = "results.json"
 CHAMPION = "champion"
 MEAN_AP_TAG = "sdcn.mean_ap"
 MEAN_COR_LOC_TAG = "sdcn.mean_corloc"
 MEAN_CLASSIFICATION_AP_TAG = "sdcn.mean_classification_ap"
-WITHOUT_BOXES_TAG = "sdcn.without_boxes"
 DATA_TAG = "sdcn.data_digest"
 TRIES = 10
 """of a server that takes the run but not the model; after them the run is closed without"""
@@ -119,9 +118,10 @@ class _Registration:
 
     def _results(self) -> TrainResults | None:
         try:
-            return TrainResults.model_validate_json((self._artifacts / RESULTS_FILE).read_bytes())
-        except (FileNotFoundError, ValidationError):
+            found = parse_results(json.loads((self._artifacts / RESULTS_FILE).read_bytes()))
+        except (FileNotFoundError, ValueError):  # there is none, or another version's
             return None
+        return training_in(found)
 
     def _version(self) -> ModelVersion | None:
         found = self._client.search_model_versions(f"name = '{self._name}' AND run_id = '{self._run_id}'")

@@ -5,6 +5,7 @@ that is sent twice has the same time and MLflow keeps one; steps that training r
 because each metric only goes forward.
 """
 
+import json
 import math
 import re
 import tempfile
@@ -28,10 +29,19 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE
 from pydantic import BaseModel
 
+from service.jobs.any_results import judgement_in, parse_results
 from workers.attempt_folder import AttemptFolder, write_atomically
 from workers.errors import TrackingUnavailable
 from workers.spool import Event, FileEvent, MetricsEvent, SpoolReader
-from workers.tracking.tracked_run import ATTEMPT_TAG, DIGEST_TAG, JOB_TAG, NAME_TAG, TrackedRun, TrackingFiles
+from workers.tracking.tracked_run import (
+    ATTEMPT_TAG,
+    DIGEST_TAG,
+    JOB_TAG,
+    NAME_TAG,
+    WITHOUT_BOXES_TAG,
+    TrackedRun,
+    TrackingFiles,
+)
 
 log = structlog.get_logger()
 
@@ -47,6 +57,7 @@ UPLOAD_LIMIT_BYTES = 64 * 2**20
 """larger files stay in the run's folder; the weights of a large network are no business of a tracking server"""
 REFUSALS_OF_DELETED = {ErrorCode.Name(code) for code in (INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST)}
 LINK_BESIDE = re.compile(rb'<a href="\.\./[^"]*">(.*?)</a>')
+RESULTS_FILE = "results.json"
 NOTE_FILE = "table.md"
 """the file that is also shown as the run's description"""
 
@@ -218,6 +229,8 @@ class RunWriter:
             self.client.log_artifact(run_id, str(path), artifact_path=None if folder == "." else folder)
         if event.name == NOTE_FILE:
             self.set_tag(run_id, MLFLOW_RUN_NOTE, event.path.read_text())
+        if event.name == RESULTS_FILE and (sentence := _told_of_boxes(event.path)):
+            self.set_tag(run_id, WITHOUT_BOXES_TAG, sentence)
 
 
 def new_points(events: Sequence[Event], last_steps: dict[str, int], spacing: int) -> Iterator[Metric]:
@@ -232,6 +245,15 @@ def new_points(events: Sequence[Event], last_steps: dict[str, int], spacing: int
                     last_steps[name] = event.global_step
                     finite = value if math.isfinite(value) else math.nan
                     yield Metric(name, finite, event.time_ms, event.global_step)
+
+
+def _told_of_boxes(path: Path) -> str:
+    """What the results say could not be counted without boxes; empty where all was, or another version wrote them."""
+    try:
+        judged = judgement_in(parse_results(json.loads(path.read_bytes())))
+    except ValueError:
+        return ""
+    return "" if judged is None else judged.without_boxes_sentence()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from sdcn_core.config.experiment import ExperimentConfig
 from service.jobs.base_spec import total_steps
-from service.jobs.specs import JobSpec
+from service.jobs.specs import JobSpec, SecondStageSpec, TrainSpec
 from service.queue.records import Claim
 from workers.attempt_folder import write_atomically
 from workers.tracking.parameters import parameters_of
@@ -28,6 +28,8 @@ VARIANT_TAG = "sdcn.variant"
 SEED_TAG = "sdcn.seed"
 OVERRIDES_TAG = "sdcn.overrides"
 """what sets the run apart from the study's experiment, as JSON; the parameters have it among all others"""
+WITHOUT_BOXES_TAG = "sdcn.without_boxes"
+"""what could not be counted because nobody drew boxes, in the words of the results; missing where they are known"""
 MODEL_TAG = "sdcn.model"
 """the version the model is registered as, or why it is not"""
 
@@ -86,7 +88,7 @@ def describe(claim: Claim, run_path: Path) -> None:
 
 def tracked_job(job_id: str, spec: JobSpec, created_at: datetime) -> TrackedRun:
     """A job of any kind; `spec` is resolved."""
-    trained_here = spec.resolved_experiment if spec.kind == "train" else None
+    trained_here = _trained_by(spec)
     return TrackedRun(
         job_id=job_id,
         name=spec.name or job_id,
@@ -98,6 +100,15 @@ def tracked_job(job_id: str, spec: JobSpec, created_at: datetime) -> TrackedRun:
         registered_model=None if trained_here is None else registered_name(trained_here),
         data_digest=None if trained_here is None else trained_here.data.source.digest(),
     )
+
+
+def _trained_by(spec: JobSpec) -> ExperimentConfig | None:
+    """The experiment of a job that trains one model itself."""
+    match spec:
+        case TrainSpec() | SecondStageSpec(train=True):
+            return spec.resolved_experiment
+        case _:
+            return None
 
 
 def tracked_run(job_id: str, recorded: RecordedRun) -> TrackedRun:

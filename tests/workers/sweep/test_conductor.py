@@ -20,6 +20,7 @@ from workers.study.piece_queue import TRIES
 from workers.sweep.conductor import Conductor
 from workers.sweep.ledger import Ledger
 from workers.sweep.probes import known_runs
+from workers.sweep.results import sweep_results
 from workers.training.order import RunOrder
 
 RANDOM = {"space": {MIL: {"kind": "uniform", "low": 0, "high": 1}}, "search": {"kind": "random", "num_trials": 4}}
@@ -246,6 +247,38 @@ def test_a_metric_that_a_finished_trial_never_reported_is_a_failure_that_names_t
     assert failed.failure is not None
     assert failed.failure.reason is FailureReason.BAD_INPUT
     assert failed.failure.message == ("metric eval/unheard-of was never reported; there are: eval/mean_ap, loss/mil")
+
+
+def test_where_nobody_drew_boxes_a_trial_without_its_metric_says_that_first(
+    attempts: Callable[..., Attempts],
+) -> None:
+    sweep = attempts(metric="eval/mean_corloc")
+    conductor = sweep.begin()
+    order = take(conductor)
+    sweep.report(order, 3, eval_mean_ap=0.4)
+    judged = {"ap": {}, "mean_ap": 0.4, "corloc": {}, "mean_corloc": None, "without_boxes": ("train",)}
+    counted = {"num_test_images": 1, "num_train_images": 1, "seconds_per_image": None}
+    sweep.finish(conductor, order, value=None, judgement=judged | counted)
+    (failed,) = conductor.found
+    assert failed.failure is not None
+    assert failed.failure.message == (
+        "no boxes in the training split: CorLoc cannot be counted; compare by another metric: metric eval/mean_corloc"
+        " was never reported; there are: eval/mean_ap"
+    )
+
+
+def test_a_trial_that_failed_for_want_of_its_metric_is_not_tried_again_and_the_others_go_on(
+    attempts: Callable[..., Attempts],
+) -> None:
+    sweep = attempts(**RANDOM)
+    first = sweep.begin()
+    sweep.finish(first, take(first), value=None)
+    sweep.finish(first, take(first), value=0.7)
+    again = sweep.begin()
+    assert names(again) == ["trial-002", "trial-003"]
+    results = sweep_results(sweep.spec, again.found, (), wall_seconds=1)
+    assert results.best == "trial-001"
+    assert [run.name for run in results.best_first()] == ["trial-001", "trial-000"]
 
 
 def test_values_that_do_not_go_together_are_a_failed_trial_and_the_sweep_goes_on(

@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from service.jobs.second_stage_results import PseudoLabelsFound, SecondStageResults
 from service.jobs.states import FailureReason
+from service.jobs.study_results import EvaluateResults
 from service.queue.records import Claim, Settlement
 from service.queue.repository import JobQueue
+from tests.workers.tracking.judged import results_without_boxes
 from workers.attempt_folder import AttemptFolder, RunFolder
 from workers.errors import TrackingUnavailable
 from workers.spool import EventSpool, FileEvent, MetricsEvent
@@ -71,6 +74,30 @@ def test_steps_that_are_trained_again_after_a_resume_are_recorded_once(
         second.append(loss(step, 2.0))
     deliver(run.path, destination, QueueJobs(queue))
     assert points(destination.client, recorded()) == [(20, 1.0), (40, 1.0), (60, 1.0), (80, 2.0)]
+
+
+@pytest.mark.parametrize("kind", ["train", "evaluate", "second_stage", "foreign"])
+def test_results_without_boxes_are_told_on_the_run_in_their_own_words(
+    run: RunFolder, spool_of: Spools, destination: Destination, queue: JobQueue, recorded: Callable[[], Run], kind: str
+) -> None:
+    trained = results_without_boxes(0.4)
+    labels = PseudoLabelsFound(model_sha256="0" * 64, images=1, without_boxes=0, boxes={"disc": 1})
+    found = {
+        "train": trained.model_dump_json(),
+        "evaluate": EvaluateResults(
+            model="abc", classes=("disc",), ap_split="test", corloc_split="train", judgement=trained.trained
+        ).model_dump_json(),
+        "second_stage": SecondStageResults(
+            model="abc", classes=("disc",), pseudo_labels=labels, student=trained
+        ).model_dump_json(),
+        "foreign": '{"of": "another version"}',
+    }
+    path = run.path / "results.json"
+    path.write_text(found[kind])
+    spool_of(1).append(FileEvent(name="results.json", path=path))
+    deliver(run.path, destination, QueueJobs(queue))
+    said = None if kind == "foreign" else "no boxes: AP and CorLoc cannot be counted"
+    assert recorded().data.tags.get("sdcn.without_boxes") == said
 
 
 def test_a_delivery_that_was_forgotten_is_repeated_without_a_trace(

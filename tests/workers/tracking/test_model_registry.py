@@ -4,11 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from sdcn_core.config.presets import preset
-from service.jobs.results import Judgement, TrainResults
+from service.jobs.results import TrainResults
+from service.jobs.second_stage_results import PseudoLabelsFound, SecondStageResults
+from service.jobs.specs import SecondStageSpec
 from service.queue.records import Job, Settlement
 from service.queue.repository import JobQueue
+from tests.workers.tracking.judged import results, results_without_boxes
 from workers.attempt_folder import RunFolder
 from workers.errors import TrackingUnavailable
 
@@ -40,19 +44,6 @@ def write_detector(path: Path) -> None:
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([node], "detector", [image, proposals], [scores])), path)
 
 
-def results(mean_ap: float) -> str:
-    judgement = Judgement(
-        ap={"disc": mean_ap},
-        mean_ap=mean_ap,
-        corloc={"disc": 0.5},
-        mean_corloc=0.5,
-        num_test_images=1,
-        num_train_images=1,
-        seconds_per_image=None,
-    )
-    return TrainResults(classes=("disc",), trained=judgement).model_dump_json()
-
-
 class Trainings:
     """Trainings that have succeeded, on a data set of their own; `name` is what they are registered as."""
 
@@ -63,18 +54,30 @@ class Trainings:
         self.client: MlflowClient = destination.client
         self.name = registered_name(preset("tiny").with_overrides({"data.source": {"kind": "voc", "path": data}}))
 
-    def train(self, mean_ap: float | None, **overrides: object) -> RunFolder:
-        """One that left a model, not delivered yet."""
-        source = {"kind": "voc", "path": self.data}
-        self.submit(overrides={"data.source": source, **overrides})
+    def train(self, found: float | TrainResults | None, **overrides: object) -> RunFolder:
+        """One that left a model and what it found, or of which the mean AP is known alone; not delivered yet."""
+        self.submit(overrides={"data.source": {"kind": "voc", "path": self.data}, **overrides})
+        return self.leave(results(found) if isinstance(found, float) else found)
+
+    def teach(self, student: TrainResults | None) -> RunFolder:
+        """A second stage that left a model, taught by some training; not delivered yet."""
+        teacher = preset("tiny").with_overrides({"data.source": {"kind": "voc", "path": self.data}})
+        spec = SecondStageSpec(model="abc", train=student is not None).resolve().taught_by(teacher)
+        self.queue.enqueue(spec, idempotency_key=None, body_digest="")
+        labels = PseudoLabelsFound(model_sha256="0" * 64, images=1, without_boxes=0, boxes={"disc": 1})
+        return self.leave(
+            SecondStageResults(model="abc", classes=("disc",), pseudo_labels=labels, teacher=None, student=student)
+        )
+
+    def leave(self, found: BaseModel | None) -> RunFolder:
         claim = self.queue.claim("worker-a", lease_s=60)
         assert claim is not None
         run = RunFolder(self.home, claim.job_id)
         describe(claim, run.path)
         run.artifacts.mkdir(parents=True)
         write_detector(run.artifacts / "model.onnx")
-        if mean_ap is not None:
-            (run.artifacts / "results.json").write_text(results(mean_ap))
+        if found is not None:
+            (run.artifacts / "results.json").write_text(found.model_dump_json())
         self.queue.start(claim)
         self.queue.settle(claim, Settlement.succeeded({}))
         return run
@@ -132,6 +135,37 @@ def test_a_better_model_becomes_champion_and_a_worse_or_equal_one_does_not(train
         trainings.deliver(trainings.train(mean_ap))
         champions.append(trainings.champion())
     assert champions == ["1", "2", "2", "2", "2"]
+
+
+def test_where_nobody_drew_boxes_the_best_by_labels_is_champion_and_no_ap_is_made_up(trainings: Trainings) -> None:
+    champions = []
+    for classification_ap in (0.4, 0.6, 0.5):
+        trainings.deliver(trainings.train(results_without_boxes(classification_ap)))
+        champions.append(trainings.champion())
+    assert champions == ["1", "2", "2"]
+    tags = trainings.versions()[1].tags
+    assert "sdcn.mean_ap" not in tags
+    assert (tags["sdcn.mean_classification_ap"], "no boxes" in tags["sdcn.without_boxes"]) == ("0.6", True)
+
+
+def test_labels_rank_no_model_where_boxes_are_known(trainings: Trainings) -> None:
+    trainings.deliver(trainings.train(0.3))
+    unjudged = results(0.3).trained.model_copy(update={"mean_ap": None, "mean_classification_ap": 0.9})
+    trainings.deliver(trainings.train(TrainResults(classes=("disc",), trained=unjudged)))
+    assert trainings.champion() == "1"
+
+
+def test_what_a_second_stage_trains_is_registered_by_its_own_figures(trainings: Trainings) -> None:
+    recorded = trainings.deliver(trainings.teach(results(0.7)))
+    name, _, number = recorded.data.tags["sdcn.model"].partition("/")
+    assert name.startswith(f"sdcn-{trainings.data}-")
+    version = trainings.client.get_model_version(name, number)
+    assert version.tags["sdcn.mean_ap"] == "0.7"
+    assert trainings.champion(name) == number
+
+
+def test_pseudo_labels_alone_are_no_model_to_register(trainings: Trainings) -> None:
+    assert "sdcn.model" not in trainings.deliver(trainings.teach(None)).data.tags
 
 
 @pytest.mark.parametrize(

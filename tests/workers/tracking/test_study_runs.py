@@ -12,6 +12,7 @@ from service.jobs.study_results import RunFailure, RunFound, RunState
 from service.queue.records import Claim, Settlement
 from service.queue.repository import JobQueue
 from tests.workers.reporting.samples import ablation_results, write_artifacts
+from tests.workers.tracking.judged import results, results_without_boxes
 from workers.attempt_folder import RunFolder
 from workers.reporting.study import write_ablation_report
 from workers.spool import EventSpool, FileEvent, MetricsEvent
@@ -103,6 +104,18 @@ def test_a_run_of_a_study_is_a_child_of_the_jobs_run_while_it_works(study: Study
         "variant": "sdcn",
         "seed": "1",
     }
+
+
+def test_a_run_on_data_without_boxes_says_what_could_not_be_counted(study: Study) -> None:
+    for name, found in (("oicr-seed0", results_without_boxes(0.4)), ("sdcn-seed0", results(0.4))):
+        spool = study.begin(name)
+        path = study.path(name) / "results.json"
+        path.write_text(found.model_dump_json())
+        spool.append(FileEvent(name="results.json", path=path))
+    study.deliver()
+    children = study.children()
+    assert children["oicr-seed0"].data.tags["sdcn.without_boxes"] == "no boxes: AP and CorLoc cannot be counted"
+    assert "sdcn.without_boxes" not in children["sdcn-seed0"].data.tags
 
 
 def test_the_parameters_of_two_runs_differ_where_their_variants_do(study: Study) -> None:
