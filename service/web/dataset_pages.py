@@ -22,7 +22,7 @@ from service.jobs.states import DatasetState
 from service.queue.datasets import DatasetRegister
 from service.queue.records import Dataset
 from service.web import tables
-from service.web.form_spec import Refused, read_overrides
+from service.web.form_fields import Refused, read_overrides
 from service.web.job_pages import PageParameters
 from service.web.list_page import LIVE_MS
 from service.web.rendering import Render, RenderDep

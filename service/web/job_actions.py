@@ -11,7 +11,7 @@ from service.api.dependencies import NO_PARAMETERS, DatasetsDep, JobId, ModelsDe
 from service.api.same_site import SAME_SITE
 from service.errors import FieldProblem
 from service.jobs.base_spec import Priority, refuse
-from service.web.form_spec import Refused, read_overrides
+from service.web.form_fields import Refused, read_overrides
 
 router = APIRouter(prefix="/jobs/{job_id}", include_in_schema=False, dependencies=[NO_PARAMETERS, SAME_SITE])
 

@@ -57,6 +57,10 @@ _KNOWN = {
         "Predicted images",
         "Images of the folder with the boxes that the model found, each with its class and score.",
     ),
+    "pseudo_labels.png": (
+        "Pseudo labels",
+        "Training images with the boxes of their classes that the model found best, each with its class and score.",
+    ),
     "curves.png": (
         "The metric along each field",
         "One panel for each field that was searched: the metric at each of its values. The trials' table has the"

@@ -1,6 +1,5 @@
 """The form that makes a job."""
 
-import hashlib
 import inspect
 import secrets
 from collections.abc import Callable, Mapping
@@ -17,11 +16,12 @@ from service import submission
 from service.api.dependencies import DatasetsDep, Parameters, QueueDep
 from service.api.same_site import SAME_SITE
 from service.errors import InvalidSpec
-from service.jobs.specs import JobSpec
 from service.jobs.states import DatasetState
 from service.queue.datasets import DatasetRegister
 from service.queue.records import Dataset
-from service.web.form_spec import TRAIN, Refused, SubmitForm, idempotency_key, place_problems, read_form
+from service.web.form_fields import Refused
+from service.web.form_spec import TRAIN, SubmitForm, place_problems, read_form
+from service.web.form_submission import Checked, idempotency_key, look_at
 from service.web.rendering import Render, RenderDep
 from service.web.text import counted
 
@@ -57,16 +57,6 @@ class Option:
     """one sentence"""
 
 
-@dataclass(frozen=True)
-class Checked:
-    """What a check found; nothing was queued."""
-
-    kind: str
-    trainings: int
-    steps: int
-    warnings: tuple[str, ...]
-
-
 @router.get("/submit")
 def show_form(parameters: Annotated[FormParameters, Query()], datasets: DatasetsDep, render: RenderDep) -> Response:
     form = SubmitForm(**parameters.model_dump(), token=secrets.token_hex(16))
@@ -83,26 +73,15 @@ def take_form(
         return _page(render, form, refused, datasets)
     try:
         if form.action == "check":
-            return _page(render, form, refused, datasets, checked=_check(spec, datasets))
-        job = submission.submit(queue, spec, datasets, idempotency_key=_key(form, spec)).job
+            return _page(render, form, refused, datasets, checked=look_at(spec, datasets))
+        key = idempotency_key(form.token, spec)
+        job = submission.submit(queue, spec, datasets, idempotency_key=key).job
     except InvalidSpec as error:
         place_problems(error.fields, refused, form)
         if not refused:
             refused.add(None, error.detail)
         return _page(render, form, refused, datasets)
     return RedirectResponse(f"/jobs/{job.job_id}", status_code=303)
-
-
-def _key(form: SubmitForm, spec: JobSpec) -> str | None:
-    """Equal where the same form is sent twice. One that was changed, after going back to it, asks for another job."""
-    key = idempotency_key(form)
-    return key and f"{key}-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:16]}"
-
-
-def _check(spec: JobSpec, datasets: DatasetRegister) -> Checked:
-    checked = submission.check(spec, datasets)
-    trainings, _ = submission.planned_runs(checked.spec)
-    return Checked(checked.spec.kind, trainings, checked.spec.total_steps, checked.warnings)
 
 
 def _page(

@@ -18,7 +18,7 @@ _STAGES = ("backbone", "classifier", "apart", "loop", "fast_rcnn")
 
 
 def training_charts(series: Series, sections: Sequence[Section] = ()) -> tuple[LineChart, ...]:
-    """Charts of the series that have points; per-class series are for tables, and scaled losses for MLflow."""
+    """Charts of the series that have points; per-class series and counts are for tables, scaled losses for MLflow."""
     finite = {name: tuple(p for p in points if abs(p[1]) <= LARGEST) for name, points in series.items()}
     shown = {name: points for name, points in finite.items() if points}
     charts: list[LineChart] = []
@@ -38,7 +38,7 @@ def training_charts(series: Series, sections: Sequence[Section] = ()) -> tuple[L
     add("rates", "Learning rates", below("rate/"))
     add("step-time", "Seconds per step", [name for name in ("time/step_s",) if name in shown])
     add("throughput", "Images per second", [name for name in ("time/images_per_s",) if name in shown])
-    for prefix in ("loss_scaled/", "eval/", "untrained/", "chance/", "teacher/"):
+    for prefix in ("loss_scaled/", "eval/", "untrained/", "chance/", "teacher/", "pseudo_labels/"):
         for name in [name for name in shown if name.startswith(prefix)]:
             del shown[name]
     rest = sorted(shown)

@@ -122,6 +122,7 @@ def test_files_are_listed_by_their_size_without_being_read(
         "gallery.jpg",
         "precision_recall.png",
         "predictions.png",
+        "pseudo_labels.png",
         "training_curves.png",
     ],
 )

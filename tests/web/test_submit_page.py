@@ -6,7 +6,7 @@ import pytest
 
 from service.queue.records import Job
 from service.queue.repository import JobQueue
-from service.web.form_spec import Refused, read_overrides, read_seeds
+from service.web.form_fields import Refused, read_overrides, read_seeds
 
 FORM = {"work": "train", "preset": "tiny", "name": "", "seeds": "", "workers": "1", "overrides": "", "action": "submit"}
 
