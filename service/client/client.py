@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from service.client.connection import segment, segments
+from service.client.connection import Params, segment, segments
 from service.client.downloads import Downloads
 from service.client.errors import ClientError, NoStream, ServerUnreachable
 from service.client.job_streams import PATIENCE_S, JobStreams
@@ -79,15 +79,9 @@ class SdcnClient(JobStreams, Downloads):
         self, *, states: Collection[JobState] = (), kind: str | None = None, page_size: int = 50
     ) -> Iterator[JobSummary]:
         """All jobs in these states (empty: any), newest first; pages are fetched as they are needed."""
-        params: dict[str, str | list[str]] = {"limit": str(page_size), "state": [state.value for state in states]}
-        if kind is not None:
-            params["kind"] = kind
-        while True:
-            page = self._call(JobList, "GET", "/v1/jobs", params=params)
+        asked: Params = {"limit": str(page_size), "state": [state.value for state in states]}
+        for page in self._pages(JobList, "/v1/jobs", asked if kind is None else {**asked, "kind": kind}):
             yield from page.jobs
-            if page.next_cursor is None:
-                return
-            params["cursor"] = page.next_cursor
 
     def results(self, job_id: str) -> AnyResults:
         """What the job found, by its kind."""
@@ -100,7 +94,7 @@ class SdcnClient(JobStreams, Downloads):
 
     def metrics(self, job_id: str, *, run: str | None = None, names: Collection[str] = ()) -> MetricsRead:
         """Series of the job, or of a study's run; all where no names are given."""
-        params: dict[str, str | list[str]] = {"name": list(names)} | ({} if run is None else {"run": run})
+        params: Params = {"name": list(names)} | ({} if run is None else {"run": run})
         return self._call(MetricsRead, "GET", f"/v1/jobs/{segment(job_id)}/metrics", params=params)
 
     def table(self, job_id: str, table_format: TableFormat = "markdown") -> str:
@@ -116,13 +110,8 @@ class SdcnClient(JobStreams, Downloads):
 
     def models(self, *, page_size: int = 50) -> Iterator[ModelRead]:
         """All finished models, those of the newest jobs first; pages are fetched as they are needed."""
-        params: dict[str, str | list[str]] = {"limit": str(page_size)}
-        while True:
-            page = self._call(ModelList, "GET", "/v1/models", params=params)
+        for page in self._pages(ModelList, "/v1/models", {"limit": str(page_size)}):
             yield from page.models
-            if page.next_cursor is None:
-                return
-            params["cursor"] = page.next_cursor
 
     def model(self, model_id: str) -> ModelRead:
         """By JOB, JOB/RUN, NAME@champion or champion."""
@@ -154,13 +143,8 @@ class SdcnClient(JobStreams, Downloads):
 
     def datasets(self, *, page_size: int = 50) -> Iterator[DatasetSummary]:
         """All registered data sets by name; pages are fetched as they are needed."""
-        params: dict[str, str | list[str]] = {"limit": str(page_size)}
-        while True:
-            page = self._call(DatasetList, "GET", "/v1/datasets", params=params)
+        for page in self._pages(DatasetList, "/v1/datasets", {"limit": str(page_size)}):
             yield from page.datasets
-            if page.next_cursor is None:
-                return
-            params["cursor"] = page.next_cursor
 
     def dataset(self, name: str) -> DatasetRead:
         """Whether it can be used, and how much it has of each class and split."""

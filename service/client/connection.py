@@ -11,9 +11,12 @@ import httpx
 from pydantic import BaseModel
 
 from service.client.errors import ApiProblem, ServerUnreachable, UnsendableRequest
-from service.jobs.answers import Problem
+from service.jobs.answers import DatasetList, JobList, ModelList, Problem
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
+PageT = TypeVar("PageT", JobList, ModelList, DatasetList)
+Params = Mapping[str, str | list[str]]
+"""after the `?`; a list is one parameter several times"""
 
 
 class Connection:
@@ -56,11 +59,20 @@ class Connection:
         path: str,
         *,
         json: object = None,
-        params: Mapping[str, str | list[str]] | None = None,
+        params: Params | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AnswerT:
         with self._understood(self._send(method, path, json=json, params=params, headers=headers)) as answer:
             return model.model_validate_json(answer.content)
+
+    def _pages(self, model: type[PageT], path: str, params: Params) -> Iterator[PageT]:
+        """The pages of a list, each fetched when it is asked for."""
+        while True:
+            page = self._call(model, "GET", path, params=params)
+            yield page
+            if page.next_cursor is None:
+                return
+            params = {**params, "cursor": page.next_cursor}
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:  # noqa: ANN401 - as httpx takes it
         try:
