@@ -3,21 +3,15 @@
 import pytest
 import torch
 
-from benchmarks.full_size import (
+from benchmarks.full_size import PRECISIONS, Case, header, matrix_rate, parse, random_image, rows
+from benchmarks.full_size_counts import (
     KNOBS,
-    PRECISIONS,
     SCALES,
-    Case,
     Flops,
     counted_ratio,
     experiment_of,
-    header,
     kept_gigabytes,
-    matrix_rate,
-    parse,
     part_costs,
-    random_image,
-    rows,
     sides,
 )
 
