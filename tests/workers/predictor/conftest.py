@@ -15,11 +15,14 @@ import numpy as np
 import pytest
 
 from sdcn_core.config.presets import preset
+from sdcn_core.config.second_stages import fast_rcnn
 from tests.sdcn_core.training.runs import Place, run
+from tests.workers.executors.trained import trained_experiment, write_model
 
 ROOT = Path(__file__).parents[3]
 JOB = "a1b2c3"
 STUDY_RUN = "d4e5f6/base.seed-0"
+SECOND_STAGE = "f7a8b9"
 
 
 @pytest.fixture(scope="session")
@@ -32,12 +35,15 @@ def trained_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory: pytest.TempPathFactory, trained_model: Path) -> Path:
-    """A service's home with that model as a job's and as a run's of a study, and a damaged one of job `bad`."""
+    """A service's home with that model as a job's and as a run's of a study, one of a second stage, and a damaged one
+    of job `bad`.
+    """
     home = tmp_path_factory.mktemp("home")
     job, run_name = STUDY_RUN.split("/")
     for artifacts in (home / "runs" / JOB / "artifacts", home / "runs" / job / "runs" / run_name / "artifacts"):
         artifacts.mkdir(parents=True)
         shutil.copy(trained_model, artifacts / "model.pt")
+    write_model(home / "runs" / SECOND_STAGE / "artifacts" / "model.pt", fast_rcnn(trained_experiment()))
     damaged = home / "runs" / "bad" / "artifacts"
     damaged.mkdir(parents=True)
     (damaged / "model.pt").write_bytes(trained_model.read_bytes()[:5000])

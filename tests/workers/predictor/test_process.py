@@ -18,7 +18,7 @@ import pytest
 from sdcn_core.inference.predictor import Predictor
 from service.predictor import Predictor as ApiSide
 from service.web.found_boxes import read_boxes
-from tests.workers.predictor.conftest import JOB, ROOT, STUDY_RUN, predictor_process
+from tests.workers.predictor.conftest import JOB, ROOT, SECOND_STAGE, STUDY_RUN, predictor_process
 
 Files = list[tuple[str, tuple[str, bytes, str]]]
 
@@ -63,6 +63,14 @@ def test_a_run_of_a_study_predicts_too_and_says_which_file_it_is(client: httpx.C
     assert run["model"] == STUDY_RUN
     assert run["model_sha256"] == whole["model_sha256"]
     assert run["images"][0]["boxes"] == whole["images"][0]["boxes"] == whole["images"][1]["boxes"]
+
+
+def test_the_fast_rcnn_of_a_second_stage_predicts_boxes_of_its_own(client: httpx.Client, png: bytes) -> None:
+    answer = predict(client, files(png), model=SECOND_STAGE, score_threshold=0)
+    assert answer.status_code == 200, answer.text
+    edges = np.array([box["xyxy"] for box in answer.json()["images"][0]["boxes"]])
+    assert (edges != edges.round()).any()
+    assert ((edges >= 0) & (edges <= [80, 64, 80, 64])).all()
 
 
 def test_the_api_passes_requests_on_and_its_page_reads_the_answer(client: httpx.Client, png: bytes) -> None:
