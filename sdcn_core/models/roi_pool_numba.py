@@ -6,8 +6,7 @@ any number of threads.
 """
 
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
@@ -15,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sdcn_core.compiled import compiled
 from sdcn_core.models.roi_bins import RoiBins
 
-Function = TypeVar("Function", bound=Callable[..., Any])
 Array = NDArray[Any]
 
 CHANNEL_BLOCK = 32
@@ -30,14 +29,7 @@ VALUES_PER_THREAD = 500_000
 _one_at_a_time = threading.Lock()
 
 
-def _compiled(function: Function) -> Function:
-    try:
-        return numba.njit(parallel=True, cache=True)(function)
-    except RuntimeError:  # no folder to cache in can be written, as in a read-only container
-        return numba.njit(parallel=True)(function)
-
-
-@_compiled
+@compiled(parallel=True)
 def _forward(
     cells: Array, rows: Array, columns: Array, batch_index: Array, values: Array, argmax: Array, keep_argmax: bool
 ) -> None:
@@ -78,7 +70,7 @@ def _forward(
                     argmax[box, place, :] = where
 
 
-@_compiled
+@compiled(parallel=True)
 def _backward(gradient: Array, argmax: Array, batch_index: Array, cells_gradient: Array, block: int) -> None:
     num_boxes, places = argmax.shape[0], argmax.shape[1]
     depth = cells_gradient.shape[2]
