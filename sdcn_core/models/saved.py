@@ -20,6 +20,8 @@ from sdcn_core.models.build_network import build_network
 from sdcn_core.models.detection_network import DetectionNetwork
 from sdcn_core.models.pretrained import MAX_BYTES, load_tensors
 
+MODEL_FILE = "model.pt"
+"""what a training calls it"""
 MAX_CLASSES = 10_000
 
 

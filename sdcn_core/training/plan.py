@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from sdcn_core.config.experiment import ExperimentConfig
+from sdcn_core.config.schedule import ScheduleConfig
 from sdcn_core.errors import BadInput
 from sdcn_core.training.progress import Progress, Stage
 
@@ -65,6 +66,12 @@ def plan_stages(experiment: ExperimentConfig, *, until: Stage | None = None) -> 
             f" {', '.join(stages)}"
         )
     return tuple(plans[: stages.index(until) + 1])
+
+
+def previous_report(schedule: ScheduleConfig, done: int) -> int:
+    """The step of a stage after which was reported last before it was after `done` steps."""
+    every = schedule.report_every_steps
+    return done - (done % every or every)
 
 
 def check_world_size(experiment: ExperimentConfig, world_size: int) -> None:

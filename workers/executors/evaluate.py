@@ -13,13 +13,12 @@ from sdcn_core.data.datasets import DataRoots, open_annotated_set, prepare_sourc
 from sdcn_core.data.image_set import AnnotatedSet
 from sdcn_core.data.proposals import compute_proposals
 from sdcn_core.errors import BadInput, DatasetError
-from sdcn_core.models.saved import SavedModel, load_model
+from sdcn_core.models.saved import MODEL_FILE, SavedModel, load_model
 from sdcn_core.training.inputs import RunInputs, ignore_progress
 from sdcn_core.training.judging import Judge, judged_metrics, results_by_class
 from sdcn_core.training.plan import DATA_SHARE
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.ranks import Ranks
-from sdcn_core.training.trainer import MODEL_FILE
 from service.errors import InvalidSpec
 from service.jobs.inference_specs import EvaluateSpec
 from service.jobs.results import Judgement

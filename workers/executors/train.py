@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import SdcnError
+from sdcn_core.models.saved import MODEL_FILE
 from sdcn_core.training.plan import check_world_size
-from sdcn_core.training.trainer import MODEL_FILE
 from service.jobs.base_spec import Resources
 from service.jobs.results import TrainResults
 from service.jobs.train_spec import TrainSpec

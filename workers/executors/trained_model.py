@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import BadInput, CheckpointError, WeightsError
+from sdcn_core.models.saved import MODEL_FILE
 from sdcn_core.training.checkpoint import model_from_checkpoint
-from sdcn_core.training.trainer import MODEL_FILE
 from service.errors import CheckpointNotFound
 from service.run_files.checkpoints import checkpoint_at
 from service.run_files.folders import RunFiles

@@ -7,7 +7,8 @@ import torch
 from sdcn_core.pseudo_labels.labels import load_pseudo_labels
 from sdcn_core.training.progress import TrainingHooks
 from sdcn_core.training.ranks import Ranks
-from sdcn_core.training.trainer import RunOutcome, run_training
+from sdcn_core.training.run import RunOutcome
+from sdcn_core.training.trainer import run_training
 from workers.training.order import TrainingOrder
 
 

@@ -16,8 +16,9 @@ from sdcn_core.training.checkpoint import load_checkpoint
 from sdcn_core.training.preparation import prepare_data
 from sdcn_core.training.progress import Stage, TrainingHooks, TrainingReport
 from sdcn_core.training.ranks import Ranks
+from sdcn_core.training.run import RunOutcome
 from sdcn_core.training.shared_stages import StageStore
-from sdcn_core.training.trainer import RunOutcome, run_training
+from sdcn_core.training.trainer import run_training
 
 
 @dataclass
