@@ -1,5 +1,6 @@
 """The API as an ASGI application; nothing is built at import time."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,7 +8,18 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service.api import artifacts, datasets, health, jobs, models, operations, presets, study_runs, watching
+from service.api import (
+    artifacts,
+    datasets,
+    health,
+    jobs,
+    models,
+    operations,
+    presets,
+    study_runs,
+    watching,
+    webhooks,
+)
 from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems
 from service.api.lingering import LingeringClose
@@ -19,12 +31,16 @@ from service.queue.database import open_database
 from service.queue.datasets import DatasetRegister
 from service.queue.event_log import EventLog
 from service.queue.migrations import upgrade
+from service.queue.outbox import Outbox
 from service.queue.repository import JobQueue
+from service.queue.webhooks import WebhookRegister
 from service.registry import ModelRegistry
 from service.run_files.series import SeriesReader
 from service.settings import ServiceSettings
 from service.watching.watcher import Watcher
 from service.web import mount
+from service.webhooks.courier import Courier
+from service.webhooks.sender import Sender
 
 
 def create_app(settings: ServiceSettings) -> FastAPI:
@@ -38,7 +54,11 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         upgrade(settings.queue_url)
+        sender = Sender(allow_private=settings.webhook_allow_private, timeout_s=settings.webhook_timeout_s)
+        courier = asyncio.create_task(Courier(Outbox(engine), sender).run(), name="courier")
         yield
+        courier.cancel()
+        await asyncio.wait([courier])
         engine.dispose()
 
     app = FastAPIOffline(  # its /docs brings Swagger's files along, so that it shows without internet too
@@ -56,6 +76,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.series = SeriesReader()
     app.state.events = EventLog(engine)
     app.state.watcher = Watcher(app.state.events, max_streams=settings.max_streams)
+    app.state.webhooks = WebhookRegister(engine)
     app.state.models = ModelCatalogue(app.state.queue, settings.runs)
     app.state.registry = ModelRegistry(settings.mlflow_tracking_uri)
     token = settings.predictor_token
@@ -69,7 +90,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(RequestScope, hosts=settings.accepted_hosts)
     app.add_middleware(LingeringClose)
-    for room in (jobs, operations, study_runs, watching, artifacts, datasets, models, presets, health):
+    for room in (jobs, operations, study_runs, watching, artifacts, datasets, models, presets, webhooks, health):
         app.include_router(room.router)
     document_problems(app)
     mount(app)

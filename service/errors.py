@@ -16,6 +16,9 @@ ServiceError                     500
 ├── DatasetNotFound              404  no data set is registered under this name
 ├── DatasetExists                409  one is already
 ├── DatasetInUse                 409  jobs that have not ended use it
+├── WebhookNotFound              404  no webhook has this id
+├── WebhookRefused               422  its address may not be reached
+├── TooManyWebhooks              409  as many are registered as there may be
 ├── PredictorRefused                  the predictor cannot use the images; the status is its own
 ├── PredictorUnavailable         503  likewise RegistryUnavailable: what answers this is away
 ├── DatabaseUnavailable          503  the queue cannot be reached; trying again later helps
@@ -189,6 +192,27 @@ class DatasetInUse(ServiceError):
 
     status = 409
     title = "The data set is in use"
+
+
+class WebhookNotFound(ServiceError):
+    """No webhook has this id."""
+
+    status = 404
+    title = "No such webhook"
+
+
+class WebhookRefused(ServiceError):
+    """The address is one that the service may not reach; `fields` names it."""
+
+    status = 422
+    title = "The webhook is not valid"
+
+
+class TooManyWebhooks(ServiceError):
+    """As many webhooks are registered as there may be."""
+
+    status = 409
+    title = "Too many webhooks"
 
 
 class PredictorRefused(ServiceError):

@@ -29,6 +29,11 @@ class ServiceSettings(BaseSettings):
     """larger requests are refused before they are read"""
     max_streams: int = Field(default=100, ge=1)
     """streams of events and logs that may be open at once; further ones are told to try again"""
+    webhook_allow_private: bool = False
+    """whether webhooks may reach loopback and private networks, as the service's own machine may hold what others must
+    not call"""
+    webhook_timeout_s: float = Field(default=10, gt=0, le=30)
+    """how long a receiver may take to answer"""
     mlflow_tracking_uri: str | None = None
     """where the API asks MLflow which models are registered, and workers record runs; none, or not http: it does not"""
     predictor_url: str | None = None

@@ -13,6 +13,7 @@ from service.predictor import Predictor
 from service.queue.datasets import DatasetRegister
 from service.queue.event_log import EventLog
 from service.queue.repository import JobQueue
+from service.queue.webhooks import WebhookRegister
 from service.registry import ModelRegistry
 from service.run_files.series import SeriesReader
 from service.settings import ServiceSettings
@@ -65,6 +66,11 @@ async def _watcher(request: Request) -> Watcher:
     return watcher
 
 
+async def _webhooks(request: Request) -> WebhookRegister:
+    webhooks: WebhookRegister = request.app.state.webhooks
+    return webhooks
+
+
 async def _models(request: Request) -> ModelCatalogue:
     models: ModelCatalogue = request.app.state.models
     return models
@@ -114,6 +120,7 @@ DatasetsDep = Annotated[DatasetRegister, Depends(_datasets)]
 SeriesDep = Annotated[SeriesReader, Depends(_series)]
 EventLogDep = Annotated[EventLog, Depends(_events)]
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
+WebhooksDep = Annotated[WebhookRegister, Depends(_webhooks)]
 ModelsDep = Annotated[ModelCatalogue, Depends(_models)]
 RegistryDep = Annotated[ModelRegistry, Depends(_registry)]
 PredictorDep = Annotated[Predictor, Depends(_predictor)]

@@ -11,7 +11,15 @@ import typer
 from pydantic import JsonValue
 from typer.core import TyperGroup
 
-from service.client import dataset_commands, job_commands, log_commands, model_commands, study_commands, terminal
+from service.client import (
+    dataset_commands,
+    job_commands,
+    log_commands,
+    model_commands,
+    study_commands,
+    terminal,
+    webhook_commands,
+)
 from service.client.address import home_folder
 from service.client.client import SdcnClient
 from service.client.errors import ApiProblem, ClientError
@@ -227,6 +235,7 @@ app.command()(study_commands.table)
 app.command()(study_commands.artifacts)
 app.command()(model_commands.models)
 app.add_typer(dataset_commands.app, name="datasets")
+app.add_typer(webhook_commands.app, name="webhooks")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from service.client.connection import Params, segment, segments
 from service.client.downloads import Downloads
 from service.client.errors import ClientError, NoStream, ServerUnreachable
 from service.client.job_streams import PATIENCE_S, JobStreams
+from service.client.webhooks import Webhooks
 from service.jobs.answers import (
     ArtifactList,
     ArtifactRead,
@@ -41,7 +42,7 @@ from service.jobs.watch_answers import ProgressRead
 TableFormat = Literal["markdown", "latex", "csv", "json"]
 
 
-class SdcnClient(JobStreams, Downloads):
+class SdcnClient(JobStreams, Downloads, Webhooks):
     """One service, by its address: submit jobs, watch them, read what they found.
 
     Every method may raise ApiProblem (the service refused), ServerUnreachable (nobody answers) and UnsendableRequest

@@ -111,6 +111,17 @@ class DatasetState(StrEnum):
     """the job was cancelled, or failed for a reason that says nothing of the data"""
 
 
+class DeliveryState(StrEnum):
+    """Where a message to a webhook is."""
+
+    PENDING = "pending"
+    """not delivered yet; it is tried, or tried again"""
+    DELIVERED = "delivered"
+    """the receiver has answered that it has it"""
+    DEAD = "dead"
+    """given up: tried as often as it may be, or the receiver is gone for good"""
+
+
 class RunNow(StrEnum):
     """Where one training of a study is."""
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from service.jobs.specs import JobSpec
 from service.jobs.states import Desired, JobState
 from service.queue.dependencies import note_dependencies, wait_for
+from service.queue.outbox import post_to_webhooks
 from service.queue.tables import JobEventRow, JobRow
 
 API: Final = "api"
@@ -62,8 +63,12 @@ def insert_job(
 def append_event(
     session: Session, row: JobRow, source: JobState | None, *, actor: str, note: str | None, now: int
 ) -> None:
-    """One line of the audit trail: the job has come from `source` to where it is."""
+    """One line of the audit trail: the job has come from `source` to where it is. With it goes a message to each
+    webhook that wants to be told.
+    """
     event = JobEventRow(
         job_id=row.id, attempt=row.attempt, from_state=source, to_state=row.state, actor=actor, note=note, at=now
     )
     session.add(event)
+    session.flush()
+    post_to_webhooks(session, row, event)

@@ -12,11 +12,22 @@ from sqlalchemy import (
     Integer,
     MetaData,
     String,
+    Text,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from service.jobs.states import CLAIMABLE, LEASED, NEW, TRANSITIONS, WAITING, Desired, FailureReason, JobState
+from service.jobs.states import (
+    CLAIMABLE,
+    LEASED,
+    NEW,
+    TRANSITIONS,
+    WAITING,
+    DeliveryState,
+    Desired,
+    FailureReason,
+    JobState,
+)
 
 NAMING = {
     "pk": "pk_%(table_name)s",
@@ -243,3 +254,53 @@ class JobDatasetRow(Base):
 
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
     dataset_name: Mapped[str] = mapped_column(ForeignKey("dataset.name", ondelete="CASCADE"), primary_key=True)
+
+
+class WebhookRow(Base):
+    """Who is to be told of what."""
+
+    __tablename__ = "webhook"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    url: Mapped[str] = mapped_column(String(2000))
+    events: Mapped[dict[str, Any]]
+    """`states`: those of which it is told"""
+    secret: Mapped[str] = mapped_column(String(100))
+    """as the receiver has it: messages are signed with it, so it cannot be kept as a digest"""
+    created_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class DeliveryRow(Base):
+    """The outbox: a message to a webhook, written in the transaction of the event that it tells of.
+
+    It holds all that is sent, so that what becomes of the job, or of the version of the service, does not change it.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        CheckConstraint(one_of("state", DeliveryState), name="state"),
+        CheckConstraint(f"(state = '{DeliveryState.PENDING}') = (ended_at IS NULL)", name="ended"),
+        Index("ix_outbox_webhook_id", "webhook_id", "id"),
+        Index(
+            "ix_outbox_due",
+            "next_at",
+            sqlite_where=text(f"state = '{DeliveryState.PENDING}'"),
+            postgresql_where=text(f"state = '{DeliveryState.PENDING}'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    webhook_id: Mapped[str] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
+    event_id: Mapped[int] = mapped_column(BigInteger)
+    job_id: Mapped[str] = mapped_column(String(32))
+    type: Mapped[str] = mapped_column(String(32))
+    body: Mapped[str] = mapped_column(Text)
+    """exactly as it is signed and sent"""
+    state: Mapped[str] = mapped_column(String(16))
+    tries: Mapped[int]
+    next_at: Mapped[int] = mapped_column(BigInteger)
+    """not tried before this; while a try is under way, when another may be made in its place"""
+    last_status: Mapped[int | None]
+    last_error: Mapped[str | None] = mapped_column(String(500))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)

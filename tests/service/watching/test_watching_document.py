@@ -4,7 +4,9 @@ import re
 import shlex
 import shutil
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,8 +14,10 @@ from typer.testing import CliRunner
 
 from service.client import SdcnClient, cli, terminal
 from service.jobs.states import FailureReason
+from service.jobs.webhook_answers import WebhookMessage, WebhookSpec
 from service.queue.records import Settlement
 from service.queue.repository import JobQueue
+from service.webhooks.signing import new_secret, signed_headers
 from tests.service.api.studies import ABLATION, begin_run, leave
 from tests.service.api.test_jobs import start
 from tests.service.run_files.spools import append, metrics
@@ -44,7 +48,10 @@ def test_a_command_of_the_document_works(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(terminal, "open_client", lambda *_: SdcnClient(url))
-    words = shlex.split(re.sub(r"\b(JOB|STUDY)\b", job_id, re.sub(r"\bRUN\b", RUN, command)))
+    with SdcnClient(url) as client:
+        hook = client.add_webhook(WebhookSpec(url="https://example.org/hook")).id
+    names = {"JOB": job_id, "STUDY": job_id, "RUN": RUN, "HOOK": hook}
+    words = shlex.split(re.sub(r"\b(JOB|STUDY|RUN|HOOK)\b", lambda name: names[name[0]], command))
     if words[0] == "sdcn":
         done = CliRunner().invoke(cli.app, words[1:])
         assert done.exit_code == (1 if words[1] == "watch" else 0), done.output  # the job has failed
@@ -57,6 +64,18 @@ def test_a_command_of_the_document_works(
     assert answer.returncode == 0, answer.stdout + answer.stderr
     if "-N" in words:
         assert answer.stdout.endswith('event: end\ndata: {"state":"failed"}\n\n')
+
+
+def test_the_document_shows_how_a_receiver_knows_who_speaks() -> None:
+    scope: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)[0], scope)
+    secret, body = new_secret(), re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)[0]
+    assert WebhookMessage.model_validate_json(body).data.to_state == "succeeded"
+    headers = signed_headers(secret, "msg_1", int(time.time()), body)
+    assert scope["is_ours"](headers, body.encode(), secret)
+    assert not scope["is_ours"](headers, body.encode() + b" ", secret)
+    assert not scope["is_ours"](headers, body.encode(), new_secret())
+    assert not scope["is_ours"](signed_headers(secret, "msg_1", int(time.time()) - 900, body), body.encode(), secret)
 
 
 def test_the_events_of_a_stream_are_those_in_the_document(url: str, job_id: str) -> None:
