@@ -2,11 +2,10 @@
 
 import shutil
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sdcn_core.config.experiment import ExperimentConfig
@@ -19,6 +18,7 @@ from sdcn_core.training.ranks import Ranks
 from sdcn_core.training.run import RunOutcome
 from sdcn_core.training.shared_stages import StageStore
 from sdcn_core.training.trainer import run_training
+from tests.sdcn_core.training.two_ranks import on_two_ranks
 
 
 @dataclass
@@ -129,21 +129,14 @@ def run_on_two_ranks(
     prepare_data(experiment, place.roots, processes=1, report=lambda _: None)
     losses = place.base / "losses.pt"
     order = (experiment.model_dump_json(), place, losses, stages, until)
-    multiprocessing.spawn(_rank, args=order, nprocs=2, join=True)
+    on_two_ranks(_run_as_rank, *order, meet=place.base / "meet")
     return torch.load(losses, weights_only=True)
 
 
-def _rank(
+def _run_as_rank(
     rank: int, experiment_json: str, place: Place, losses: Path, stages: StageStore | None, until: Stage | None
 ) -> None:
-    torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo", init_method=f"file://{place.base / 'meet'}", rank=rank, world_size=2, timeout=timedelta(seconds=120)
-    )
-    try:
-        own = Place.below(place.base / f"rank-{rank}", place.roots.cache)
-        _, hooks = run(ExperimentConfig.model_validate_json(experiment_json), own, stages=stages, until=until)
-        if rank == 0:
-            torch.save(hooks.losses(), losses)
-    finally:
-        distributed.destroy_process_group()
+    own = Place.below(place.base / f"rank-{rank}", place.roots.cache)
+    _, hooks = run(ExperimentConfig.model_validate_json(experiment_json), own, stages=stages, until=until)
+    if rank == 0:
+        torch.save(hooks.losses(), losses)

@@ -2,14 +2,12 @@ import json
 import sys
 import tarfile
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from torch import distributed, multiprocessing
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.data.datasets import DataRoots
@@ -25,6 +23,7 @@ from sdcn_core.training.preparation import prepare_data
 from sdcn_core.training.ranks import Ranks
 from service.jobs.results import Judgement
 from tests.sdcn_core.training.small import small_experiment
+from tests.sdcn_core.training.two_ranks import on_two_ranks
 
 CPU = torch.device("cpu")
 OICR = {
@@ -215,7 +214,7 @@ def test_a_judge_that_cannot_count_coco_s_figures_says_so_before_anything_is_tra
 @pytest.mark.integration
 def test_two_ranks_come_to_the_verdict_of_one(whole: tuple[Judge, Verdict], cache: Path, tmp_path: Path) -> None:
     _, alone = whole
-    multiprocessing.spawn(_judge_as_rank, args=(cache, tmp_path), nprocs=2, join=True)
+    on_two_ranks(_judge_as_rank, cache, tmp_path, meet=tmp_path / "meet")
     expected = results_by_class(alone.report)
     for rank in range(2):
         told = json.loads((tmp_path / f"{rank}.json").read_text())
@@ -225,16 +224,10 @@ def test_two_ranks_come_to_the_verdict_of_one(whole: tuple[Judge, Verdict], cach
 
 
 def _judge_as_rank(rank: int, cache: Path, folder: Path) -> None:
-    torch.set_num_threads(1)
-    meet = f"file://{folder / 'meet'}"
-    distributed.init_process_group("gloo", init_method=meet, rank=rank, world_size=2, timeout=timedelta(seconds=120))
-    try:
-        experiment = small_experiment()
-        _, verdict = judged(experiment, inputs_of(experiment, cache))
-        assert sorted(verdict.maps) == list(range(8))
-        (folder / f"{rank}.json").write_text(json.dumps(results_by_class(verdict.report)))
-    finally:
-        distributed.destroy_process_group()
+    experiment = small_experiment()
+    _, verdict = judged(experiment, inputs_of(experiment, cache))
+    assert sorted(verdict.maps) == list(range(8))
+    (folder / f"{rank}.json").write_text(json.dumps(results_by_class(verdict.report)))
 
 
 def test_a_run_without_boxes_keeps_pictures_and_what_labels_allow(inputs: RunInputs, tmp_path: Path) -> None:

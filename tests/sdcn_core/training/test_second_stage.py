@@ -1,11 +1,9 @@
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import distributed, multiprocessing
 
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.config.loss_names import RoiLossName
@@ -27,8 +25,9 @@ from sdcn_core.training.second_stage import DeltaScale, box_step
 from sdcn_core.training.shared_stages import StageStore, stage_key
 from sdcn_core.training.steps import StepKey
 from tests.reference import fast_rcnn as fast_rcnn_by_hand
-from tests.sdcn_core.training.runs import Place, RecordingHooks, differing, run, weights
+from tests.sdcn_core.training.runs import Place, differing, run, weights
 from tests.sdcn_core.training.small import NUM_CLASSES, gradients, random_batch, small_experiment
+from tests.sdcn_core.training.two_ranks import on_two_ranks
 
 STEPS = {"schedule.report_every_steps": 1, "schedule.checkpoint_every_steps": 2, "model.detection.dropout": 0.5}
 QUICK = {"evaluation.baselines": False}
@@ -222,23 +221,15 @@ def test_two_ranks_see_the_losses_that_one_rank_sees(tmp_path: Path, cache: Path
     experiment = student(**{"model.detection.dropout": 0.0, "schedule.backbone.steps": 1})
     _, alone = run(experiment, Place.below(tmp_path / "alone", cache), pseudo_labels=labels)
     losses = tmp_path / "losses.pt"
-    multiprocessing.spawn(_rank, args=(experiment.model_dump_json(), tmp_path, cache, labels, losses), nprocs=2)
+    order = (experiment.model_dump_json(), tmp_path, cache, labels, losses)
+    on_two_ranks(_run_as_rank, *order, meet=tmp_path / "meet")
     together = torch.load(losses, weights_only=True)
     for step, expected in alone.losses().items():
         assert together[step] == pytest.approx(expected, rel=1e-3)
 
 
-def _rank(rank: int, experiment_json: str, base: Path, cache: Path, labels: PseudoLabels, losses: Path) -> None:
-    torch.set_num_threads(1)
-    meeting = f"file://{base / 'meet'}"
-    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2, timeout=timedelta(seconds=120))
-    try:
-        hooks = _run_on(Place.below(base / f"rank-{rank}", cache), experiment_json, labels)
-        if rank == 0:
-            torch.save(hooks.losses(), losses)
-    finally:
-        distributed.destroy_process_group()
-
-
-def _run_on(place: Place, experiment_json: str, labels: PseudoLabels) -> RecordingHooks:
-    return run(ExperimentConfig.model_validate_json(experiment_json), place, pseudo_labels=labels)[1]
+def _run_as_rank(rank: int, experiment_json: str, base: Path, cache: Path, labels: PseudoLabels, losses: Path) -> None:
+    place = Place.below(base / f"rank-{rank}", cache)
+    _, hooks = run(ExperimentConfig.model_validate_json(experiment_json), place, pseudo_labels=labels)
+    if rank == 0:
+        torch.save(hooks.losses(), losses)
