@@ -22,7 +22,7 @@ from workers.errors import WorkerError
 log = structlog.get_logger()
 
 TASK: Final = "reconcile"
-LEASE_ROUNDS = 6
+LEASE_ROUNDS = 3
 """the lease of the elected one outlasts so many rounds: a step may take longer than one"""
 
 

@@ -148,7 +148,7 @@ def submit_spec(client: SdcnClient, spec: JobSpec, *, key: str | None, watch: bo
     if as_json:
         print_json(job)
     else:
-        say(f"job {job.id} is queued" + ("" if watch else f"; follow it with `sdcn watch {job.id}`"))
+        say(f"job {job.id} is {job.state}" + ("" if watch else f"; follow it with `sdcn watch {job.id}`"))
     if watch:
         raise typer.Exit(follow(client, job.id, as_json=as_json))
 

@@ -1,5 +1,6 @@
 """Why a job waits, computed when somebody asks."""
 
+from pydantic import ValidationError
 from sqlalchemy import and_, func, or_, select, text
 from sqlalchemy.orm import Session
 
@@ -44,15 +45,24 @@ class Waiting(Presence):
         workers = self.workers()
         if not workers:
             return [WaitingOn("worker", "no worker is there: start one")]
-        asked = Resources.model_validate(resources or {})
         known = [worker.capacity for worker in workers if worker.capacity is not None]
+        asked = _asked(resources)
         found = []
-        if known and not any(capacity.holds(asked) for capacity in known):
-            found.append(WaitingOn("resources", f"no cluster can hold it now; they have: {known[0].said}"))
+        if known and asked is not None and not any(capacity.holds(asked) for capacity in known):
+            there = " | ".join(dict.fromkeys(capacity.said for capacity in known))
+            found.append(WaitingOn("resources", f"no cluster can hold it now; there are: {there}"))
         if ahead + at_work >= len(workers):
             jobs = f"{ahead} {'job is' if ahead == 1 else 'jobs are'} ahead of it"
             found.append(WaitingOn("turn", f"{jobs}, and {at_work} of {len(workers)} workers have one"))
         return found
+
+
+def _asked(resources: object) -> Resources | None:
+    """What the job asks for; None: another version wrote it."""
+    try:
+        return Resources.model_validate(resources)
+    except ValidationError:
+        return None
 
 
 def _ahead(session: Session, row: JobRow, now: int) -> int:

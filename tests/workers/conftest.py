@@ -16,6 +16,7 @@ from service.queue.migrations import upgrade
 from service.queue.records import Job
 from service.queue.repository import JobQueue
 from service.queue.retry import RetryPolicy
+from workers.attempt_folder import AttemptFolder, RunFolder
 from workers.settings import WorkerSettings
 from workers.supervisor import Supervisor
 from workers.tracking.experiment_log import ExperimentLog, NullLog
@@ -84,6 +85,11 @@ def submit(queue: JobQueue) -> Callable[..., Job]:
         return queue.enqueue(spec, idempotency_key=None, body_digest="")[0]
 
     return submit_job
+
+
+@pytest.fixture
+def attempt(settings: WorkerSettings) -> Callable[..., AttemptFolder]:
+    return lambda job, number=1: RunFolder(settings.home, job.job_id).attempt(number)
 
 
 def scripted(script: str) -> Callable[[Path, int], Sequence[str]]:

@@ -68,3 +68,11 @@ def test_a_job_is_deleted_when_it_has_ended_and_the_question_is_answered(
     assert sdcn("delete", job_id, "--yes").stdout == f"job {job_id} is deleted\n"
     with pytest.raises(ApiProblem):
         client.get(job_id)
+
+
+def test_a_job_is_submitted_to_wait_for_another(sdcn: Sdcn, client: SdcnClient, job_id: str) -> None:
+    done = sdcn("submit", "tiny", "--after", job_id, "--max-runtime-s", "60", "--name", "later")
+    assert "is blocked" in done.stdout
+    (waiting,) = client.jobs(states=[JobState.BLOCKED])
+    spec = client.get(waiting.id).spec
+    assert (spec["after"], spec["max_runtime_s"]) == ([job_id], 60)
