@@ -102,9 +102,11 @@ class Moves:
 
         Args:
             session: of the transaction.
-            row: blocked, and locked.
+            row: locked; what ended with another that it waited for is blocked no longer, and is left as it is.
             now: the database's time, ms.
         """
+        if row.state != JobState.BLOCKED:
+            return False
         waits_for = standing(session, row.id)
         if lost := [job_id for job_id, state in waits_for.items() if state in (JobState.FAILED, JobState.CANCELLED)]:
             row.failure_reason = FailureReason.DEPENDENCY

@@ -84,9 +84,7 @@ class Repair(QueuePart):
         with self.transactions.writing() as (session, now):
             blocked = select(JobRow).where(JobRow.state == JobState.BLOCKED).order_by(JobRow.id)
             rows = list(session.scalars(blocked.with_for_update(skip_locked=True)))
-            return [
-                row.id for row in rows if row.state == JobState.BLOCKED and self._moves.unblock(session, row, now=now)
-            ]
+            return [row.id for row in rows if self._moves.unblock(session, row, now=now)]
 
 
 def _overdue(row: JobRow, now: int) -> Settlement:

@@ -63,6 +63,15 @@ def test_a_job_that_fails_takes_along_all_that_wait_for_it(
         assert f"job {cause.job_id}" in ended.failure.message
 
 
+def test_a_job_that_waits_for_two_of_which_one_takes_the_other_along_ends_once(
+    queue: JobQueue, job: Job, after: Callable[..., Job]
+) -> None:
+    second = after(job)
+    both = after(job, second)
+    queue.request_cancel(job.job_id)
+    assert [queue.get(one.job_id).state for one in (second, both)] == [JobState.CANCELLED] * 2
+
+
 def test_a_job_that_is_cancelled_does_so_too(queue: JobQueue, job: Job, after: Callable[..., Job]) -> None:
     waiting = after(job)
     queue.request_cancel(job.job_id)
