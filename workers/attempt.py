@@ -2,7 +2,7 @@
 
 It does what spec.json orders and leaves outcome.json, or dies without: the supervisor tells the two apart. It leads a
 process session of its own and dies with its parent. Exit status: 0 an outcome was written, whatever it says; 2 wrong
-arguments.
+arguments; 74 the outcome could not be written.
 """
 
 import logging
@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import assert_never
 
-from workers.attempt_folder import AttemptFolder, AttemptOrder, Failed, Outcome, Stopped
+from workers.attempt_folder import OUTCOME_UNWRITTEN, AttemptFolder, AttemptOrder, Failed, Outcome, Stopped
+from workers.attempt_logging import log_attempt, log_output
 from workers.errors import AttemptStopped
 from workers.failures import failure_of
 from workers.processes import die_with
@@ -28,11 +29,17 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m workers.attempt <attempt folder> <pid of the supervisor>\n")
         return 2
     die_with(int(arguments[1]))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     folder = AttemptFolder(Path(arguments[0]))
+    log_attempt(folder.run_path.name, folder.number)
+    log_output()
     # SIGTERM asks politely, as the stop file does; SIGINT is Python's or, while training, Ray's: drop the work.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: folder.stop.touch())
-    folder.write_outcome(run(folder))
+    outcome = run(folder)
+    try:
+        folder.write_outcome(outcome)
+    except OSError:
+        log.exception("the outcome could not be written: %s", outcome.status)
+        return OUTCOME_UNWRITTEN
     return 0
 
 

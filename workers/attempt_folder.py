@@ -14,6 +14,9 @@ from service.jobs.specs import JobSpec
 from service.jobs.states import FailureReason
 from workers.processes import SessionRecord
 
+OUTCOME_UNWRITTEN = os.EX_IOERR
+"""exit status of a child that came to its end and could not write how: the disk is full, or failed"""
+
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -51,10 +51,11 @@ def end_orphans(home: Path, queue: JobQueue) -> None:
             continue  # another database's job: not ours to judge
         if job.state.is_leased and job.attempt == folder.number:
             continue
-        try:
-            _end(folder)
-        except WorkerError as error:
-            log.error("orphan.not_ended", reason=str(error))
+        with structlog.contextvars.bound_contextvars(job_id=folder.run_path.name, attempt=folder.number):
+            try:
+                _end(folder)
+            except WorkerError as error:
+                log.error("orphan.not_ended", reason=str(error))
 
 
 def _end(folder: AttemptFolder) -> None:

@@ -7,11 +7,16 @@ from typing import assert_never
 
 from service.jobs.states import FailureReason
 from service.queue.records import Settlement
-from workers.attempt_folder import Failed, Outcome, Stopped, Succeeded
+from workers.attempt_folder import OUTCOME_UNWRITTEN, Failed, Outcome, Stopped, Succeeded
 
 OUT_OF_MEMORY = (
     "the kernel ended a process of the attempt because the worker's memory was used up: use fewer images per step,"
     " smaller scales, fewer workers, or a larger machine"
+)
+
+UNWRITTEN = (
+    "the attempt came to its end, but how could not be written: the worker's disk is full or failed; free some space,"
+    " and the next attempt goes on from the last checkpoint"
 )
 
 
@@ -67,6 +72,8 @@ def settlement_of(
             return Settlement.retry(outcome.reason, outcome.message)
         case Stopped():
             return Settlement.retry(FailureReason.INFRASTRUCTURE, "the attempt was stopped from outside the service")
+        case None if exit_status == OUTCOME_UNWRITTEN:
+            return Settlement.retry(FailureReason.INFRASTRUCTURE, UNWRITTEN)
         case None:
             return Settlement.retry(FailureReason.CRASHED, f"the training process {ending_of(exit_status)}")
         case _:

@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -46,3 +47,37 @@ def test_a_traceback_is_one_line_too(stream: io.StringIO) -> None:
         structlog.get_logger().exception("request.failed")
     (line,) = lines(stream)
     assert "ValueError: two" in str(line["exception"])
+
+
+def test_what_is_said_of_the_process_is_on_the_lines_of_every_thread_and_library(stream: io.StringIO) -> None:
+    set_up_logging(stream=stream, fields={"job_id": "1a", "attempt": 2})
+    threads = [
+        threading.Thread(target=structlog.get_logger("ours").info, args=("said",)),
+        threading.Thread(target=logging.getLogger("theirs").warning, args=("said",)),
+    ]
+    for thread in threads:
+        thread.start()
+        thread.join()
+    assert [(line["job_id"], line["attempt"]) for line in lines(stream)] == [("1a", 2)] * 2
+
+
+def test_what_the_environment_calls_secret_is_on_no_line(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDCN_PREDICTOR_TOKEN", "token-geheim")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", 'pass"geheim')
+    monkeypatch.setenv("SDCN_DATABASE_URL", "postgresql://sdcn:url%40geheim@host/queue")
+    set_up_logging(stream=stream)
+    log = structlog.get_logger()
+    log.info("told", token="token-geheim", nested={"password": 'pass"geheim'}, plain="url@geheim")
+    try:
+        raise ValueError("Bearer token-geheim")
+    except ValueError:
+        log.exception("failed")
+    logging.getLogger("library").error("cannot connect as %s", "url%40geheim")
+    assert "geheim" not in stream.getvalue()
+    assert len(lines(stream)) == 3
+
+
+def test_the_password_of_any_url_is_on_no_line(stream: io.StringIO) -> None:
+    structlog.get_logger().info("asked", url="http://somebody:geheim@mlflow:5000/x", other="http://host:5000/a@b")
+    (line,) = lines(stream)
+    assert (line["url"], line["other"]) == ("http://somebody:***@mlflow:5000/x", "http://host:5000/a@b")

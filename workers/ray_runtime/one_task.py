@@ -1,6 +1,5 @@
 """A piece of work as one Ray task, so that its CPUs and GPUs are counted beside everybody else's."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from service.jobs.base_spec import Resources
 from workers.attempt_folder import AttemptFolder, AttemptOrder
+from workers.attempt_logging import log_attempt
 from workers.ray_runtime.cluster import connected
 from workers.ray_runtime.failures import translated
 from workers.ray_runtime.resources import share_out
@@ -56,5 +56,5 @@ def run_as_task(
 
 
 def _logged(work: Callable[[TaskOrder], EndT], order: TaskOrder) -> EndT:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_attempt(order.attempt.job_id, order.attempt.attempt)
     return work(order)

@@ -10,6 +10,7 @@ import ray
 
 from service.jobs.states import FailureReason
 from service.jobs.study_results import RunFailure
+from workers.attempt_logging import log_attempt
 from workers.errors import AttemptStopped
 from workers.memory_events import oom_kills
 from workers.study.piece_queue import PieceQueue
@@ -93,7 +94,7 @@ def _start(train: Any, piece: Piece) -> Any:  # noqa: ANN401 - Ray's remote func
 
 def _train(order: TrainingOrder) -> PieceEnd:
     """In a process of Ray's."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_attempt(order.job_id, order.attempt, run=order.run_path.name)
     try:
         if isinstance(order, RunOrder):
             return PieceEnd(failure=run_study_run(order).failure)

@@ -1,6 +1,5 @@
 """What every process of a group of Ray Train runs: one rank of a training, with Ray as its surroundings."""
 
-import logging
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ray.train.torch import get_device
 from sdcn_core.training.ranks import Ranks
 from service.run_files.checkpoints import step_of
 from workers.attempt_folder import write_atomically
+from workers.attempt_logging import log_attempt
 from workers.ray_runtime.hooks import RayHooks
 from workers.study.run_log import run_log
 from workers.training.lock import held
@@ -23,10 +23,9 @@ LOCK_TIMEOUT_S = 60.0
 
 def train_loop_per_worker(config: dict[str, Any]) -> None:
     """One rank of the training, from the last checkpoint where there is one; rank 0 leaves its findings in a file."""
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_is_no_report)
     order = TrainingOrder.model_validate(config)  # Ray carries it as plain JSON
     ranks = Ranks.current(get_device())
+    log_attempt(order.job_id, order.attempt, run=order.run_path.name, rank=ranks.rank)
     checkpoint = ray_train.get_checkpoint()
     resumed_from = None if checkpoint is None else step_of(Path(checkpoint.path))
     with (
@@ -43,8 +42,3 @@ def train_loop_per_worker(config: dict[str, Any]) -> None:
     if ranks.is_first:
         end = TrainingEnd(stopped=outcome.stopped, results=outcome.results)
         write_atomically(order.folder.findings, end.model_dump_json())
-
-
-def _is_no_report(record: logging.LogRecord) -> bool:
-    """Ray prints every report whole, under a logger that is named after a file and not by its settings."""
-    return not record.msg.startswith("Reporting training result") if isinstance(record.msg, str) else True

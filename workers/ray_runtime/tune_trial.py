@@ -1,6 +1,5 @@
 """A trial of a sweep on Tune: one run of a study in a Tune actor."""
 
-import logging
 import os
 from typing import Any
 
@@ -8,6 +7,7 @@ from ray import tune
 
 from sdcn_core.training.progress import TrainingReport
 from service.jobs.states import FailureReason
+from workers.attempt_logging import log_attempt
 from workers.errors import AttemptStopped, ClusterUnavailable, TrainingProcessLost
 from workers.ray_runtime.resources import Share
 from workers.ray_runtime.tune_adapters import ORDER, STEP, VALUE
@@ -51,7 +51,7 @@ def _train(order: RunOrder, metric: str | None) -> None:
         return order.num_workers > 1 and StudyRunFolder(order.run_path).read_found() is not None
 
     os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = str(UNWIND_TIMEOUT_S)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_attempt(order.job_id, order.attempt, run=order.name)
     try:
         found = run_study_run(order, on_report=None if metric is None else report)
     except AttemptStopped:

@@ -16,6 +16,7 @@ import structlog
 from service.errors import DatabaseUnavailable
 from service.queue.records import Claim
 from service.queue.repository import JobQueue
+from workers.attempt_folder import attempts_in
 from workers.errors import TrackingUnavailable
 from workers.tracking.tracked_run import describe
 
@@ -153,6 +154,10 @@ class MlflowLog:
 
     def _deliver(self, job_id: str) -> "_Outcome":
         """Deliver all that is known of the job so far, and remember where that failed."""
+        with structlog.contextvars.bound_contextvars(job_id=job_id, **_newest_attempt(self._runs / job_id)):
+            return self._deliver_named(job_id)
+
+    def _deliver_named(self, job_id: str) -> "_Outcome":
         try:
             from workers.tracking.delivery import deliver
 
@@ -164,7 +169,7 @@ class MlflowLog:
             failures = self._failures(job_id) + 1
             pause_s = _pause_s(failures, LONGEST_PAUSE_S if away else LONGEST_JOB_PAUSE_S)
             self._troubles[job_id] = _Trouble(failures, time.monotonic() + pause_s)
-            log.warning("tracking.not_delivered", job_id=job_id, error=type(error).__name__, reason=str(error)[:300])
+            log.warning("tracking.not_delivered", error=type(error).__name__, reason=str(error)[:300])
             return _Outcome.AWAY if away else _Outcome.FAILED
         self._troubles.pop(job_id, None)
         return _Outcome.DELIVERED
@@ -223,6 +228,12 @@ class _Wait:
 
 def _pause_s(failures: int, longest_s: float) -> float:
     return min(longest_s, PASS_INTERVAL_S * 2 ** min(failures, 16))  # of 1024 no float could be made
+
+
+def _newest_attempt(run_path: Path) -> dict[str, int]:
+    """For the log: the attempt whose words are delivered, where there is one."""
+    folders = attempts_in(run_path)
+    return {"attempt": folders[-1].number} if folders else {}
 
 
 def _milliseconds(time_: datetime) -> int:

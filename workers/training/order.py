@@ -43,6 +43,11 @@ class TrainingOrder(BaseModel):
     checkpoints_to_keep: int = Field(ge=1)
 
     @property
+    def job_id(self) -> str:
+        """Of the job whose attempt `stop` ends."""
+        return AttemptFolder(self.stop.parent).run_path.name
+
+    @property
     def folder(self) -> AttemptFolder:
         """Of this attempt at this training; a file `stop` in it ends this training alone, as `stop` ends all."""
         return AttemptFolder(self.run_path / f"attempt-{self.attempt}")
