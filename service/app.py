@@ -13,6 +13,7 @@ from service.api import (
     datasets,
     health,
     jobs,
+    metrics,
     models,
     operations,
     presets,
@@ -22,14 +23,18 @@ from service.api import (
 )
 from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems
+from service.api.http_figures import HttpMeter
 from service.api.lingering import LingeringClose
+from service.api.metrics import Figures
 from service.api.middleware import RequestScope
 from service.api.problems import handle_problems
+from service.api.readiness import Readiness
 from service.models import ModelCatalogue
 from service.predictor import Predictor
 from service.queue.database import open_database
 from service.queue.datasets import DatasetRegister
 from service.queue.event_log import EventLog
+from service.queue.figures import QueueCounter
 from service.queue.migrations import upgrade
 from service.queue.outbox import Outbox
 from service.queue.repository import JobQueue
@@ -73,6 +78,8 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.settings = settings
     app.state.queue = JobQueue(engine)
     app.state.datasets = DatasetRegister(engine)
+    app.state.readiness = Readiness(settings, app.state.queue)
+    app.state.figures = Figures(QueueCounter(engine))
     app.state.series = SeriesReader()
     app.state.events = EventLog(engine)
     app.state.watcher = Watcher(app.state.events, max_streams=settings.max_streams)
@@ -90,7 +97,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     )
     app.add_middleware(RequestScope, hosts=settings.accepted_hosts)
     app.add_middleware(LingeringClose)
-    for room in (jobs, operations, study_runs, watching, artifacts, datasets, models, presets, webhooks, health):
+    app.add_middleware(HttpMeter, figures=app.state.figures.http)
+    rooms = (jobs, operations, study_runs, watching, artifacts, datasets, models, presets, webhooks, health, metrics)
+    for room in rooms:
         app.include_router(room.router)
     document_problems(app)
     mount(app)

@@ -22,6 +22,7 @@ ServiceError                     500
 ├── PredictorRefused                  the predictor cannot use the images; the status is its own
 ├── PredictorUnavailable         503  likewise RegistryUnavailable: what answers this is away
 ├── DatabaseUnavailable          503  the queue cannot be reached; trying again later helps
+├── NotReady                     503  asked whether it can take jobs in, the service cannot; `fields` names what is down
 ├── LeaseLost                    409  a worker's claim is no longer its own; it must write nothing
 └── IllegalTransition            500  a defect of ours: the transition table forbids the move
 """
@@ -244,6 +245,13 @@ class DatabaseUnavailable(ServiceError):
 
     status = 503
     title = "The queue is not reachable"
+
+
+class NotReady(ServiceError):
+    """Something that the service cannot take jobs in without is down."""
+
+    status = 503
+    title = "The service is not ready"
 
 
 class LeaseLost(ServiceError):

@@ -19,6 +19,8 @@ class ServiceSettings(BaseSettings):
     """folder of everything the service keeps: database, runs, logs; shared by API and workers"""
     database_url: SecretStr | None = None
     """sqlite:///path or postgresql://user:password@host/name; none: SQLite in <home>/queue.db"""
+    min_free_bytes: int = Field(default=64 * 2**20, ge=0)
+    """with less room on the disk of `home`, the API is not ready and workers claim no job"""
     api_host: str = "127.0.0.1"
     """address to listen on; loopback, as there are no accounts"""
     api_port: int = Field(default=8000, ge=0, le=65535)

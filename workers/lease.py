@@ -1,5 +1,6 @@
 """The heartbeat: a thread that keeps a claim's lease alive and hears what the client wants."""
 
+import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from service.errors import LeaseLost, ServiceError
 from service.jobs.states import Desired, JobState
 from service.queue.records import Claim, Pulse
 from service.queue.repository import JobQueue
+from workers.meter import Counted
 
 log = structlog.get_logger()
 
@@ -31,18 +33,23 @@ class LeaseKeeper:
         lease_s: float,
         interval_s: float,
         claimed_at_s: float,
+        count: Callable[[Counted], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
         self._claim = claim
         self._lease_s = lease_s
         self._interval_s = interval_s
+        self._count = count
         self._monotonic = monotonic
         self._held_until_s = claimed_at_s + lease_s
         self._taken = threading.Event()
         self._pulse = Pulse(Desired.RUN, JobState.CLAIMED, overdue=False)
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"lease-{claim.job_id}", daemon=True)
+        in_our_context = contextvars.copy_context().run  # so that its lines in the log name the job too
+        self._thread = threading.Thread(
+            target=in_our_context, args=(self._run,), name=f"lease-{claim.job_id}", daemon=True
+        )
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -71,8 +78,10 @@ class LeaseKeeper:
         except LeaseLost:
             self._taken.set()
         except ServiceError as error:
-            log.warning("lease.not_renewed", job_id=self._claim.job_id, reason=str(error))
+            self._count(Counted.LEASE_RENEWALS_FAILED)
+            log.warning("lease.not_renewed", reason=str(error))
         else:
+            self._count(Counted.LEASE_RENEWALS)
             self._held_until_s = sent_at_s + self._lease_s
             self._pulse = pulse
 
@@ -81,4 +90,4 @@ class LeaseKeeper:
             try:
                 self.beat()
             except Exception:  # a dead thread would lose the lease silently
-                log.exception("lease.beat_failed", job_id=self._claim.job_id)
+                log.exception("lease.beat_failed")

@@ -13,6 +13,7 @@ from service.jobs.progress import JobProgress
 from service.queue.records import Claim
 from service.queue.repository import JobQueue
 from workers.spool import (
+    STUDY,
     BegunEvent,
     Event,
     FileEvent,
@@ -29,6 +30,7 @@ ETA_WINDOW_S = 120.0
 """the rate is that of the last so many seconds: stages differ, and what was long ago says little"""
 ETA_AFTER_S = 5.0
 """below this an estimate is a guess"""
+RATE_WINDOW_S = 60.0
 METRIC_LIMIT = 200
 
 
@@ -58,6 +60,27 @@ class RemainingTime:
         return (1 - event.fraction) * elapsed_s / gained
 
 
+class StepRate:
+    """Optimizer steps a second over the last reports, by the times of the events."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[int, int]] = deque()
+
+    def after(self, event: ProgressEvent) -> float | None:
+        """The rate at this event; None where it makes no steps of its own, or too little is known."""
+        if event.stage == STUDY:  # its steps are runs
+            return None
+        if self._points and event.global_step < self._points[-1][1]:
+            self._points.clear()  # it goes on from a checkpoint
+        self._points.append((event.time_ms, event.global_step))
+        while len(self._points) > 2 and event.time_ms - self._points[1][0] > RATE_WINDOW_S * 1000:
+            self._points.popleft()
+        (first_ms, first_step), (last_ms, last_step) = self._points[0], self._points[-1]
+        if last_ms <= first_ms or last_step == first_step:
+            return None
+        return (last_step - first_step) * 1000 / (last_ms - first_ms)
+
+
 class ProgressPump:
     """Reads one attempt's spool and keeps the job's progress up to date."""
 
@@ -76,6 +99,9 @@ class ProgressPump:
         self._interval_s = interval_s
         self._monotonic = monotonic
         self._remaining = RemainingTime()
+        self._rate = StepRate()
+        self.steps_per_second: float | None = None
+        """of the attempt, as of its last report"""
         self._progress: ProgressEvent | None = None
         self._eta_s: float | None = None
         self._metrics: dict[str, float] = {}
@@ -123,6 +149,7 @@ class ProgressPump:
                     self._message = None  # it was about what went before
                 self._progress = event
                 self._eta_s = self._remaining.after(event)
+                self.steps_per_second = self._rate.after(event)
             case MetricsEvent():
                 self._metrics |= {name: value for name, value in event.values.items() if math.isfinite(value)}
             case ResumedEvent():

@@ -5,6 +5,7 @@ their own pace, each from its own byte offset. Several processes append to one f
 every line is one `write` on a descriptor opened with O_APPEND, which Linux does not interleave on a local file system.
 """
 
+import errno
 import logging
 import os
 import time
@@ -20,6 +21,9 @@ log = structlog.get_logger()
 
 MAX_LINE_BYTES = 256 * 1024
 """a longer line is a mistake: file contents belong into files"""
+
+STUDY = "study"
+"""the stage of a job of many runs; its steps are runs that have ended"""
 
 
 class EventKind(StrEnum):
@@ -91,11 +95,14 @@ class EventSpool:
     """Appends events to a file; any number of processes may hold one on the same file."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._noted: str | None = None
+        self._cut = False
+        """whether the file ends in a piece of a line, for which the disk had no more room"""
 
     def append(self, event: Event) -> None:
-        """Write one line.
+        """Write one line. After an error it may be tried again: of what was cut off, no half is taken for a whole.
 
         Raises:
             ValueError: the event is larger than MAX_LINE_BYTES.
@@ -104,9 +111,12 @@ class EventSpool:
         line = event.model_dump_json().encode() + b"\n"
         if len(line) > MAX_LINE_BYTES:
             raise ValueError(f"an event of {len(line)} bytes is too large for the spool (limit {MAX_LINE_BYTES})")
+        if self._cut:
+            line = b"\n" + line
         written = os.write(self._descriptor, line)
+        self._cut = not line[:written].endswith(b"\n")
         if written != len(line):
-            raise OSError(f"only {written} of {len(line)} bytes of an event could be written: is the disk full?")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         if isinstance(event, NoteEvent) and event.text != self._noted:  # a study says it again with each step
             self._noted = event.text
             logging.getLogger(__name__).info(event.text)

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from service.disk import free_bytes
 from service.errors import DatabaseUnavailable, LeaseLost, ServiceError
 from service.jobs.specs import AblationSpec, JobSpec, SweepSpec
 from service.jobs.states import Desired, FailureReason, JobState
@@ -22,9 +23,11 @@ from service.queue.records import Claim, Pulse, Settlement
 from service.queue.repository import JobQueue
 from workers.attempt_folder import AttemptFolder, AttemptOrder, RunFolder
 from workers.child import Child
+from workers.failures import failure_of
 from workers.lease import LeaseKeeper
 from workers.log_bound import LogBound
 from workers.memory_events import oom_kills
+from workers.meter import Counted, WorkerMeter
 from workers.orphans import end_earlier_attempts, end_orphans, remove_placement_groups
 from workers.progress_pump import ProgressPump
 from workers.settings import WorkerSettings
@@ -73,6 +76,7 @@ class Supervisor:
         pid: int,
         drain: threading.Event,
         command: Command = attempt_command,
+        meter: WorkerMeter | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
@@ -82,8 +86,10 @@ class Supervisor:
         self._pid = pid
         self._drain = drain
         self._command = command
+        self._meter = meter or WorkerMeter(settings.home)
         self._monotonic = monotonic
         self._orphans_sought_at_s: float | None = None
+        self._has_room = True
 
     def run(self) -> None:
         """Work until drained. A queue that cannot be reached is asked again after a pause."""
@@ -103,6 +109,8 @@ class Supervisor:
             ServiceError: the queue cannot be asked.
         """
         self._end_orphans()
+        if not self._finds_room():
+            return False
         claimed_at_s = self._monotonic()
         claim = self._queue.claim(self._worker_id, lease_s=self._settings.lease_s)
         if claim is None:
@@ -116,10 +124,12 @@ class Supervisor:
                     lease_s=self._settings.lease_s,
                     interval_s=self._settings.heartbeat_interval_s,
                     claimed_at_s=claimed_at_s,
+                    count=self._meter.count,
                     monotonic=self._monotonic,
                 ) as lease:
                     self._attempt(claim, lease)
             except LeaseLost as error:
+                self._meter.count(Counted.LEASES_LOST)
                 log.warning("job.lease_lost", reason=str(error))
         return True
 
@@ -128,6 +138,16 @@ class Supervisor:
         if self._orphans_sought_at_s is None or now - self._orphans_sought_at_s >= ORPHANS_INTERVAL_S:
             self._orphans_sought_at_s = now
             end_orphans(self._settings.home, self._queue)
+
+    def _finds_room(self) -> bool:
+        """Whether an attempt could write its files; on a full disk it would only use up one of the job's."""
+        free = free_bytes(self._settings.home)
+        has_room = free is None or free >= self._settings.min_free_bytes
+        if has_room is not self._has_room:
+            self._has_room = has_room
+            tell = log.info if has_room else log.error
+            tell("worker.disk", free_bytes=free, claims_jobs=has_room, needs_bytes=self._settings.min_free_bytes)
+        return has_room
 
     # --- one attempt
 
@@ -149,8 +169,7 @@ class Supervisor:
                 raise
             except Exception as error:  # the disk, a process table that is full, or a defect of ours
                 log.exception("attempt.not_supervised")
-                message = f"the worker could not carry out the attempt ({type(error).__name__}); its log says more"
-                settlement = Settlement.retry(FailureReason.INFRASTRUCTURE, message)
+                settlement = Settlement.retry(FailureReason.INFRASTRUCTURE, _sentence(error))
             self._log.flush(claim.job_id, timeout_s=self._settings.tracking_flush_timeout_s)
             self._settle(claim, lease, settlement)
         finally:
@@ -199,6 +218,7 @@ class Supervisor:
             monotonic=self._monotonic,
         )
         log.info("attempt.started", pid=child.pid)
+        self._meter.attempt_began(child.session)
         causes: set[StopCause] = set()
         is_running = False
         log_bound = LogBound(folder.log)
@@ -208,6 +228,7 @@ class Supervisor:
                 self._check(lease)
                 pump.pump()
                 log_bound.keep()
+                self._meter.steps(pump.steps_per_second)
                 if pump.has_heard and not is_running:
                     self._until_reachable(lease, lambda: self._queue.begin_running(claim))
                     is_running = True
@@ -219,6 +240,7 @@ class Supervisor:
                 child.press()
                 time.sleep(TICK_S)
         finally:  # also when the lease is lost: first the child, then everything else
+            self._meter.attempt_ended()
             if not child.end():
                 log.error("attempt.processes_left", session=child.session.session_id)
             remove_placement_groups(folder)
@@ -278,6 +300,12 @@ def _is_urgent(pulse: Pulse, causes: Collection[StopCause]) -> bool:
     """Whether the child must end at once, with whatever it does."""
     stuck = pulse.overdue and pulse.state is JobState.STOPPING
     return pulse.desired is Desired.KILL or stuck or StopCause.NEVER_BEGAN in causes
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return failure_of(error).message
+    return f"the worker could not carry out the attempt ({type(error).__name__}); its log says more"
 
 
 def _outlives_memory_kills(spec: JobSpec) -> bool:

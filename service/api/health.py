@@ -1,11 +1,15 @@
 """Whether the process lives, and whether it can do its work."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
-from service.api.dependencies import NO_PARAMETERS, QueueDep
+from service.api.dependencies import NO_PARAMETERS
 from service.api.documentation import problems
-from service.jobs.states import JobState
+from service.api.readiness import Found, Readiness
+from service.errors import FieldProblem, NotReady
+from service.jobs.health_answers import ComponentState, Ready
 
 router = APIRouter(tags=["health"], dependencies=[NO_PARAMETERS])
 
@@ -14,12 +18,9 @@ class Alive(BaseModel):
     status: str = "alive"
 
 
-class Ready(BaseModel):
-    status: str = "ready"
-    jobs: dict[JobState, int]
-    """how many are in each state"""
-    oldest_waiting_s: float | None
-    """how long the oldest claimable job has been waiting; large where no worker runs"""
+async def _readiness(request: Request) -> Readiness:
+    readiness: Readiness = request.app.state.readiness
+    return readiness
 
 
 @router.get("/healthz")
@@ -28,8 +29,24 @@ async def alive() -> Alive:
     return Alive()
 
 
-@router.get("/readyz", responses=problems(_503="the database does not answer"))
-def ready(queue: QueueDep) -> Ready:
-    """Whether jobs can be taken in; 503 names what is down. Workers may be down: jobs wait for them."""
-    health = queue.health()
-    return Ready(jobs=health.counts, oldest_waiting_s=health.oldest_waiting_s)
+@router.get("/readyz", responses=problems(_503="the database does not answer, or its disk is full"))
+async def ready(readiness: Annotated[Readiness, Depends(_readiness)]) -> Ready:
+    """Whether jobs can be taken in, and what is up and down, within about two seconds. Workers, Ray, MLflow and the
+    predictor may be down: jobs wait for them. 503 names in `errors` everything that is down.
+    """
+    found = await readiness.look()
+    if found.health is None or not found.takes_jobs:
+        raise _not_ready(found)
+    return Ready(
+        jobs=found.health.counts,
+        oldest_waiting_s=found.health.oldest_waiting_s,
+        components=tuple(found.components.values()),
+    )
+
+
+def _not_ready(found: Found) -> NotReady:
+    down = [read for read in found.components.values() if read.state is ComponentState.DOWN]
+    sentences = "; ".join(f"{read.name}: {read.detail}" for read in down)
+    return NotReady(
+        f"no job can be taken in: {sentences}", tuple(FieldProblem(read.name, read.detail or "") for read in down)
+    )

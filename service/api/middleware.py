@@ -14,6 +14,8 @@ log = structlog.get_logger()
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 _DOCS = ("/docs", "/redoc")
+_ASKED_OFTEN = frozenset({"/healthz", "/readyz", "/metrics"})
+"""by machines, every few seconds"""
 
 
 class RequestScope:
@@ -59,7 +61,7 @@ class RequestScope:
             await internal_error()(scope, receive, send_with_headers)
         finally:
             duration_ms = round((time.perf_counter() - began) * 1000, 1)
-            quiet = scope["path"] in {"/healthz", "/readyz"} and status < 400
+            quiet = scope["path"] in _ASKED_OFTEN and status < 400
             write = log.debug if quiet else log.info
             write("request", method=scope["method"], path=scope["path"], status=status, duration_ms=duration_ms)
 

@@ -25,4 +25,4 @@ class JobProgress(BaseModel):
     message: str | None = Field(default=None, max_length=500)
     """what is going on, where numbers do not say it"""
     updated_at: AwareDatetime
-    """when the worker wrote this"""
+    """when the worker wrote this, by the database's clock"""

@@ -10,6 +10,14 @@ from sqlalchemy.exc import ArgumentError
 from service.errors import ServiceError
 
 BUSY_TIMEOUT_MS: Final = 30_000
+SILENCE: Final = {
+    "connect_timeout": 10,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+"""What libpq bears of a server that is gone without a word: 15 s, well within a lease, then the call fails."""
 READ_ONLY: Final = {"sdcn_read_only": True}
 """Execution options of a transaction that only reads: on SQLite it then takes no write lock."""
 
@@ -66,7 +74,7 @@ def open_database(database_url: str) -> Engine:
     """
     url = parse_url(database_url)
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, connect_args={"connect_timeout": 10})
+        return create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, connect_args=dict(SILENCE))
     engine = create_engine(
         url,
         pool_size=1,

@@ -105,13 +105,14 @@ class Leases(QueuePart):
                 self._moves.move(session, row, JobState.STOPPING, actor=claim.worker_id, note=note, now=now)
 
     def record_progress(self, claim: Claim, progress: JobProgress) -> None:
-        """Replace the job's progress.
+        """Replace the job's progress. It was made now, whatever the worker's clock says.
 
         Raises:
             LeaseLost: the lease ran out and the job was taken away.
         """
         with self.transactions.writing() as (session, now):
-            values = {"progress": progress.model_dump(mode="json"), "updated_at": now}
+            told = progress.model_copy(update={"updated_at": to_time(now)})
+            values = {"progress": told.model_dump(mode="json"), "updated_at": now}
             written = update(JobRow).where(*_fence(claim)).values(**values).returning(JobRow.id)
             if session.scalar(written) is None:
                 raise _lost(claim)

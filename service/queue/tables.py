@@ -91,6 +91,7 @@ class JobRow(Base):
             postgresql_where=text(one_of("state", LEASED)),
         ),
         Index("ix_job_page", "created_at", "id"),
+        Index("ix_job_state", "state", "kind"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -150,6 +151,7 @@ class AttemptRow(Base):
     __table_args__ = (
         CheckConstraint(f"outcome IS NULL OR {one_of('outcome', JobState)}", name="outcome"),
         CheckConstraint(f"exit_reason IS NULL OR {one_of('exit_reason', FailureReason)}", name="exit_reason"),
+        Index("ix_job_attempt_ended_at", "ended_at"),
     )
 
     job_id: Mapped[str] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"), primary_key=True)
@@ -165,6 +167,21 @@ class AttemptRow(Base):
     message: Mapped[str | None] = mapped_column(String(4000))
     resumed_from_step: Mapped[int | None] = mapped_column(BigInteger)
     """global step of the checkpoint it went on from; null: it began at the beginning"""
+
+
+class AttemptTallyRow(Base):
+    """Ended attempts of jobs that were deleted since, by how they ended and how long they took: counts never fall."""
+
+    __tablename__ = "attempt_tally"
+
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(16), primary_key=True)
+    reason: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """"" where nothing failed"""
+    at_most_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    """the end of the bucket of durations"""
+    attempts: Mapped[int] = mapped_column(BigInteger)
+    total_ms: Mapped[int] = mapped_column(BigInteger)
 
 
 class JobEventRow(Base):

@@ -21,7 +21,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
     )
 )
-_NOT_PAGES = re.compile(r"/(v1|docs|redoc|openapi\.json|static-offline-docs|healthz|readyz)(/|$)")
+_NOT_PAGES = re.compile(r"/(v1|docs|redoc|openapi\.json|static-offline-docs|healthz|readyz|metrics)(/|$)")
 
 
 class PageScope:

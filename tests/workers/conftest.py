@@ -106,17 +106,30 @@ def worker(queue: JobQueue, settings: WorkerSettings) -> Callable[..., Superviso
     def make(script: str, *, experiment_log: ExperimentLog | None = None, **changes: object) -> Supervisor:
         drain = changes.pop("drain", threading.Event())
         assert isinstance(drain, threading.Event)
-        return Supervisor(
-            settings.model_copy(update=changes),
-            queue,
-            experiment_log or NullLog(),
-            worker_id="worker-a",
-            pid=0,
-            drain=drain,
-            command=scripted(script),
-        )
+        changed = settings.model_copy(update=changes)
+        return scripted_worker(queue, changed, script, experiment_log=experiment_log, drain=drain)
 
     return make
+
+
+def scripted_worker(
+    queue: JobQueue,
+    settings: WorkerSettings,
+    script: str,
+    *,
+    experiment_log: ExperimentLog | None = None,
+    drain: threading.Event | None = None,
+) -> Supervisor:
+    """A worker whose child is the script."""
+    return Supervisor(
+        settings,
+        queue,
+        experiment_log or NullLog(),
+        worker_id="worker-a",
+        pid=0,
+        drain=drain or threading.Event(),
+        command=scripted(script),
+    )
 
 
 class Meanwhile:

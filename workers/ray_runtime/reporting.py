@@ -1,6 +1,7 @@
 """What training says on its way to the spool: rank 0 -> ray.train.report -> Ray's controller -> events.jsonl."""
 
 import logging
+from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,21 +23,25 @@ def to_payload(events: Iterable[Event]) -> dict[str, Any]:
 
 
 class SpoolCallback(UserCallback):
-    """Writes each report's events to the spool. Runs in Ray's controller, where an exception would fail the run."""
+    """Writes each report's events to the spool. Runs in Ray's controller, where an exception would fail the run: what
+    the disk has no room for waits for the next report.
+    """
 
     def __init__(self, events_path: Path, storage: Path) -> None:
         self._events_path = events_path
         self._storage = storage
         self._spool: EventSpool | None = None  # opened in the controller: a descriptor does not travel
+        self._waiting: deque[Event] = deque()
 
     def after_report(self, run_context: Any, metrics: list[dict[str, Any]], checkpoint: Checkpoint | None) -> None:  # noqa: ANN401
         try:
+            self._waiting += [EVENT.validate_json(text) for report in metrics for text in report.get(EVENTS, ())]
             if self._spool is None:
                 self._spool = EventSpool(self._events_path)
-            for report in metrics:
-                for text in report.get(EVENTS, ()):
-                    self._spool.append(EVENT.validate_json(text))
+            while self._waiting:
+                self._spool.append(self._waiting[0])
+                self._waiting.popleft()
             if checkpoint is not None:
                 keep_copy_of_snapshot(self._storage)
         except Exception:
-            log.exception("a report of the training could not be written to %s", self._events_path)
+            log.exception("%d events could not be written to %s yet", len(self._waiting), self._events_path)

@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 from sdcn_core.training.plan import DATA_SHARE
-from workers.spool import EventSpool, NoteEvent, ProgressEvent, SpoolReader
+from workers.spool import STUDY, EventSpool, NoteEvent, ProgressEvent, SpoolReader
 from workers.study.pieces import Piece
 from workers.training.order import RunOrder
 
-STAGE = "study"
 INTERVAL_S = 2.0
 SHOWN_AT_WORK = 4
 
@@ -68,7 +67,7 @@ class StudyProgress:
         self._told = (self.fraction, note)
         self._spool.append(
             ProgressEvent(
-                stage=STAGE, step=over, stage_steps=len(runs), fraction=min(1.0, self.fraction), global_step=over
+                stage=STUDY, step=over, stage_steps=len(runs), fraction=min(1.0, self.fraction), global_step=over
             )
         )
         self._spool.append(NoteEvent(text=note))

@@ -102,7 +102,9 @@ def test_a_lease_is_not_over_at_its_last_moment(queue: JobQueue, job: Job, clock
     assert queue.rescue_lost() == [job.job_id]
 
 
-def test_progress_replaces_what_was_there(queue: JobQueue, job: Job) -> None:
+def test_progress_replaces_what_was_there_and_is_of_the_databases_time(
+    queue: JobQueue, job: Job, clock: FakeClock
+) -> None:
     claim = claimed(queue)
     queue.start(claim)
     queue.begin_running(claim)
@@ -110,4 +112,5 @@ def test_progress_replaces_what_was_there(queue: JobQueue, job: Job) -> None:
     later = PROGRESS.model_copy(update={"step": 4, "metrics": {"loss/mil": 0.25}, "eta_s": 12.5})
     queue.record_progress(claim, later)
     found = queue.get(job.job_id)
-    assert (found.progress, found.state) == (later, JobState.RUNNING)
+    told = later.model_copy(update={"updated_at": datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC)})
+    assert (found.progress, found.state) == (told, JobState.RUNNING)

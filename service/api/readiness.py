@@ -1,0 +1,115 @@
+"""Everything that the service stands on, each asked with a time limit of its own, all at once."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import anyio
+import httpx
+from anyio import CapacityLimiter
+
+from service.api.time_limit import asked_within, given_within
+from service.disk import free_bytes
+from service.errors import ServiceError
+from service.jobs.health_answers import ComponentName, ComponentRead, ComponentState
+from service.queue.records import QueueHealth
+from service.queue.repository import JobQueue
+from service.settings import ServiceSettings
+
+LIMIT_S: Final = 2.0
+INDISPENSABLE: Final = frozenset({ComponentName.DATABASE, ComponentName.DISK})
+"""without them no job can be taken in; all else may be down, and jobs wait"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one look has found."""
+
+    components: Mapping[ComponentName, ComponentRead]
+    health: QueueHealth | None
+    """None: the database is down"""
+
+    @property
+    def takes_jobs(self) -> bool:
+        return all(self.components[name].state is not ComponentState.DOWN for name in INDISPENSABLE)
+
+
+class Readiness:
+    """Asks.
+
+    Args:
+        settings: where everything is.
+        queue: the database.
+        transport: something else than the network, for tests.
+    """
+
+    def __init__(
+        self, settings: ServiceSettings, queue: JobQueue, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._transport = transport
+        self._threads = CapacityLimiter(4)
+
+    async def look(self) -> Found:
+        """Ask all at once; done after LIMIT_S, whatever is down."""
+        found: dict[ComponentName, ComponentRead] = {}
+        health: list[QueueHealth] = []
+
+        async def database() -> str | None:
+            health.append(await asked_within(LIMIT_S, self._queue.health, self._threads))
+            return None
+
+        async def ask(name: ComponentName, question: Callable[[], Awaitable[str | None]]) -> None:
+            found[name] = await _answered(name, question)
+
+        questions: dict[ComponentName, Callable[[], Awaitable[str | None]]] = {
+            ComponentName.DATABASE: database,
+            ComponentName.DISK: self._disk,
+            ComponentName.MLFLOW: partial(self._http, self._settings.mlflow_tracking_uri, "/health"),
+            ComponentName.PREDICTOR: partial(self._http, self._settings.predictor_url, "/healthz"),
+        }
+        async with anyio.create_task_group() as tasks:
+            for name, question in questions.items():
+                tasks.start_soon(ask, name, question)
+        return Found({name: found[name] for name in ComponentName if name in found}, health[0] if health else None)
+
+    async def _disk(self) -> str | None:
+        free = await asked_within(LIMIT_S, partial(free_bytes, self._settings.home), self._threads)
+        if free is not None and free < self._settings.min_free_bytes:
+            raise Down(
+                f"{free} bytes are free where {self._settings.home} lies, fewer than SDCN_MIN_FREE_BYTES"
+                f" ({self._settings.min_free_bytes}): free some space"
+            )
+        return None if free is None else f"{free} bytes are free"
+
+    async def _http(self, url: str | None, path: str) -> str | None:
+        if url is None or not url.startswith(("http://", "https://")):
+            raise Unused
+        async with httpx.AsyncClient(transport=self._transport, trust_env=False, timeout=LIMIT_S) as client:
+            answer = await given_within(LIMIT_S, client.get(url.rstrip("/") + path))
+        if not answer.is_success:
+            raise Down(f"it answers with status {answer.status_code}")
+        return None
+
+
+class Down(ServiceError):
+    """It was asked, and cannot do its work; the message says why."""
+
+
+class Unused(Exception):
+    """The settings name none."""
+
+
+async def _answered(name: ComponentName, question: Callable[[], Awaitable[str | None]]) -> ComponentRead:
+    began = anyio.current_time()
+    try:
+        state, detail = ComponentState.UP, await question()
+    except Unused:
+        state, detail = ComponentState.UNUSED, None
+    except ServiceError as error:
+        state, detail = ComponentState.DOWN, error.detail
+    except httpx.HTTPError as error:
+        state, detail = ComponentState.DOWN, f"it does not answer ({type(error).__name__})"
+    return ComponentRead(name=name, state=state, detail=detail, seconds=round(anyio.current_time() - began, 3))

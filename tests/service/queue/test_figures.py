@@ -1,0 +1,123 @@
+"""What the queue has done, as every process of the API counts it from the tables."""
+
+import pytest
+from sqlalchemy import Engine, delete
+
+from service.jobs.specs import TrainSpec
+from service.jobs.states import FailureReason, JobState
+from service.queue.figures import ATTEMPT_BUCKETS_S, EndedKind, QueueCounter, tally_attempts
+from service.queue.records import Job, Settlement
+from service.queue.repository import JobQueue
+from service.queue.tables import JobRow
+from tests.service.clock import FakeClock
+from tests.service.conftest import enqueue
+
+SUCCEEDED = EndedKind("train", "succeeded", "")
+RETRIED = EndedKind("train", "retry_wait", "infrastructure")
+
+
+@pytest.fixture
+def counter(engine: Engine, clock: FakeClock) -> QueueCounter:
+    return QueueCounter(engine, clock=clock)
+
+
+def attempt(queue: JobQueue, clock: FakeClock, settlement: Settlement, *, took_s: float) -> None:
+    """One attempt at the job that is due."""
+    claim = queue.claim("w", lease_s=10**6)
+    assert claim is not None
+    queue.start(claim)
+    clock.advance(took_s)
+    queue.settle(claim, settlement)
+
+
+def succeed(queue: JobQueue, clock: FakeClock, spec: TrainSpec, *, took_s: float = 10) -> Job:
+    job = enqueue(queue, spec)
+    attempt(queue, clock, Settlement.succeeded({}), took_s=took_s)
+    return job
+
+
+def forget(counter: QueueCounter, job: Job) -> None:
+    """Delete the job as the service does: what its attempts were is kept."""
+    with counter._transactions.writing() as (session, _now):
+        tally_attempts(session, job.job_id)
+        session.execute(delete(JobRow).where(JobRow.id == job.job_id))
+
+
+def test_an_empty_queue_has_done_nothing(counter: QueueCounter) -> None:
+    figures = counter.count()
+    assert (figures.jobs, figures.oldest_waiting_s, figures.ended, figures.claims()) == ({}, None, {}, {})
+
+
+def test_jobs_are_counted_by_state_and_kind(
+    counter: QueueCounter, queue: JobQueue, clock: FakeClock, spec: TrainSpec
+) -> None:
+    for _ in range(2):
+        enqueue(queue, spec)
+        clock.advance(5)
+    queue.claim("w", lease_s=30)
+    figures = counter.count()
+    assert figures.jobs == {(JobState.QUEUED, "train"): 1, (JobState.CLAIMED, "train"): 1}
+    assert figures.oldest_waiting_s == 5
+
+
+def test_an_attempt_is_counted_by_how_it_ended_and_how_long_it_took(
+    counter: QueueCounter, queue: JobQueue, clock: FakeClock, job: Job
+) -> None:
+    attempt(queue, clock, Settlement.retry(FailureReason.INFRASTRUCTURE, "disk"), took_s=2)
+    clock.advance(600)
+    attempt(queue, clock, Settlement.succeeded({}), took_s=100)
+    ended = counter.count().ended
+    assert {key: found.count for key, found in ended.items()} == {RETRIED: 1, SUCCEEDED: 1}
+    assert (ended[RETRIED].seconds, ended[SUCCEEDED].seconds) == (2, 100)
+    assert ended[SUCCEEDED].by_bucket[ATTEMPT_BUCKETS_S.index(300)] == 1
+
+
+def test_an_attempt_that_took_weeks_is_in_the_last_bucket(
+    counter: QueueCounter, queue: JobQueue, clock: FakeClock, spec: TrainSpec
+) -> None:
+    succeed(queue, clock, spec, took_s=20 * 86400)
+    assert counter.count().ended[SUCCEEDED].by_bucket[-1] == 1
+
+
+def test_claims_are_the_attempts_that_ended_and_those_at_work(
+    counter: QueueCounter, queue: JobQueue, clock: FakeClock, spec: TrainSpec
+) -> None:
+    succeed(queue, clock, spec)
+    enqueue(queue, spec)
+    queue.claim("w", lease_s=30)
+    assert counter.count().claims() == {"train": 2}
+
+
+def test_each_process_of_the_api_counts_the_same_whenever_it_began(
+    counter: QueueCounter, engine: Engine, queue: JobQueue, clock: FakeClock, spec: TrainSpec
+) -> None:
+    for _ in range(3):
+        succeed(queue, clock, spec)
+        counter.count()
+        clock.advance(500)
+    late = QueueCounter(engine, clock=clock)
+    assert late.count() == counter.count()
+    assert counter.count().ended[SUCCEEDED].count == 3
+
+
+def test_a_job_that_is_deleted_still_counts(
+    counter: QueueCounter, engine: Engine, queue: JobQueue, clock: FakeClock, spec: TrainSpec
+) -> None:
+    first, second, _ = (succeed(queue, clock, spec, took_s=took_s) for took_s in (10, 20, 4000))
+    before = counter.count().ended[SUCCEEDED]
+    for job in (first, second):
+        forget(counter, job)
+        clock.advance(1000)
+        assert counter.count().ended[SUCCEEDED] == before
+        assert QueueCounter(engine, clock=clock).count().ended[SUCCEEDED] == before
+
+
+def test_what_ended_long_ago_is_not_read_again(
+    counter: QueueCounter, engine: Engine, queue: JobQueue, clock: FakeClock, spec: TrainSpec
+) -> None:
+    succeed(queue, clock, spec)
+    clock.advance(3600)
+    before = counter.count()
+    with engine.begin() as connection:
+        connection.execute(delete(JobRow))  # behind its back: a count that read it again would miss it
+    assert counter.count().ended == before.ended
