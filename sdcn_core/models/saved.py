@@ -19,6 +19,7 @@ from sdcn_core.errors import WeightsError
 from sdcn_core.models.build_network import build_network
 from sdcn_core.models.detection_network import DetectionNetwork
 from sdcn_core.models.pretrained import MAX_BYTES, load_tensors
+from sdcn_core.models.tensor_files import save_durably
 
 MODEL_FILE = "model.pt"
 """what a training calls it"""
@@ -49,7 +50,7 @@ def save_model(
         weights: of f^E, f^D and f^S where there is one, by the names that the network gives them.
     """
     content = {"experiment": experiment.model_dump(mode="json"), "classes": list(classes), "weights": dict(weights)}
-    torch.save(content, path)
+    save_durably(content, path)
 
 
 def load_model(path: Path) -> SavedModel:

@@ -5,7 +5,6 @@ position are functions of the experiment's seed and the step (optimizers.py, see
 holds them.
 """
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import CheckpointError
 from sdcn_core.models.saved import save_model
+from sdcn_core.models.tensor_files import save_durably
 from sdcn_core.training.networks import Part
 
 FORMAT_VERSION = 2
@@ -42,14 +42,15 @@ class Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write it whole or not at all: a reader finds the old file or the new one."""
+    """Write it whole or not at all: a reader finds the old file or the new one.
+
+    Raises:
+        OSError: the disk is full or failed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f".{FILE_NAME}.partial"
     fields = {name: getattr(checkpoint, name) for name in checkpoint.__dataclass_fields__}
-    with partial.open("wb") as file:
-        torch.save({"format_version": FORMAT_VERSION, **fields}, file)
-        file.flush()
-        os.fsync(file.fileno())
+    save_durably({"format_version": FORMAT_VERSION, **fields}, partial)
     partial.replace(folder / FILE_NAME)
 
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import torch
 
+from sdcn_core.models.tensor_files import save_durably
 from sdcn_core.training.networks import Weights
 
 log = logging.getLogger(__name__)
@@ -68,10 +69,7 @@ class StageStore:
             "networks": {part: dict(values) for part, values in state.networks.items()},
         }
         try:
-            with partial.open("wb") as file:
-                torch.save(content, file)
-                file.flush()
-                os.fsync(file.fileno())
+            save_durably(content, partial)
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
