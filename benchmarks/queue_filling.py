@@ -53,6 +53,7 @@ def fill(database_url: str, jobs: int) -> None:
     claim = queue.claim("benchmark", lease_s=60)
     assert claim is not None
     queue.start(claim)
+    queue.begin_running(claim)
     queue.settle(claim, Settlement.succeeded({}))
     for row, job_column in ((JobRow, "id"), (AttemptRow, "job_id"), (JobEventRow, "job_id")):
         _copy(engine, row.__table__, job_column, original, jobs)  # type: ignore[arg-type]  # a mapped class has a Table

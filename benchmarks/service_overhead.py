@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks.machine import machine
@@ -137,14 +138,12 @@ def main() -> int:
         home = Path(folder, "home")
         alone(overrides, given.preset, home, Path(folder, "data"))  # makes the data, and is not counted
         for number in range(given.rounds):
-            ways = [
-                lambda number=number: alone(overrides, given.preset, home, Path(folder, f"alone-{number}")),
-                lambda: as_job(overrides, given.preset, home),
-            ]
+            by_itself = partial(alone, overrides, given.preset, home, Path(folder, f"alone-{number}"))
+            by_service = partial(as_job, overrides, given.preset, home)
             if number % 2:
-                second, first = ways[1](), ways[0]()
+                second, first = by_service(), by_itself()
             else:
-                first, second = ways[0](), ways[1]()
+                first, second = by_itself(), by_service()
             rounds.append((first, second))
             print(f"round {number + 1}: {1000 * first.step_s:.1f} ms alone, {1000 * second.step_s:.1f} ms as a job")
     command = f"python -m benchmarks.service_overhead {' '.join(sys.argv[1:])}".strip()

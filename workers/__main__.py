@@ -21,7 +21,9 @@ from service.logging import set_up_logging
 from service.queue.database import open_database
 from service.queue.migrations import upgrade
 from service.queue.repository import JobQueue
+from workers.gpus import GpuWatch
 from workers.leftovers import Leftovers
+from workers.meter import WorkerMeter
 from workers.presence import WorkerPresence, capacity_of
 from workers.reconciler import Reconciler, Step
 from workers.settings import WorkerSettings
@@ -62,6 +64,9 @@ def main() -> int:
     worker_id = f"{socket.gethostname()}:{os.getpid()}"
     steps = _steps(settings, queue, experiment_log)
     log.info("worker.started", worker_id=worker_id, home=str(settings.home), tracking=settings.mlflow_tracking_uri)
+    gpus = GpuWatch()
+    meter = WorkerMeter(settings.home, gpus=lambda: gpus.latest)
+    gpus.start()
     try:
         with (
             WorkerPresence(
@@ -70,11 +75,15 @@ def main() -> int:
                 interval_s=settings.heartbeat_interval_s,
                 capacity_interval_s=settings.capacity_interval_s,
                 capacity=lambda: capacity_of(settings.ray_order),
+                meter=meter,
             ),
             Reconciler(queue, worker_id, interval_s=settings.reconcile_interval_s, steps=steps),
         ):
-            Supervisor(settings, queue, experiment_log, worker_id=worker_id, pid=os.getpid(), drain=drain).run()
+            Supervisor(
+                settings, queue, experiment_log, worker_id=worker_id, pid=os.getpid(), drain=drain, meter=meter
+            ).run()
     finally:
+        gpus.stop()
         experiment_log.close(timeout_s=settings.tracking_flush_timeout_s)
         engine.dispose()
     log.info("worker.stopped", worker_id=worker_id)

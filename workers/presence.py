@@ -16,8 +16,10 @@ from pydantic import ValidationError
 
 from service.errors import ServiceError
 from service.jobs.capacity import Capacity
+from service.jobs.worker_figures import WorkerFigures
 from service.queue.repository import JobQueue
 from workers.attempt_folder import RayOrder
+from workers.meter import Counted, WorkerMeter
 from workers.ray_runtime.environment import LOCAL, ray_environment
 
 log = structlog.get_logger()
@@ -38,6 +40,7 @@ class WorkerPresence:
         interval_s: float,
         capacity_interval_s: float,
         capacity: Callable[[], Capacity | None],
+        meter: WorkerMeter | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._queue = queue
@@ -45,6 +48,7 @@ class WorkerPresence:
         self._interval_s = interval_s
         self._capacity_interval_s = capacity_interval_s
         self._ask = capacity
+        self._meter = meter
         self._monotonic = monotonic
         self._asked_at_s: float | None = None
         self._ended = threading.Event()
@@ -67,7 +71,7 @@ class WorkerPresence:
     def beat(self) -> None:
         """Announce the worker once; what its cluster has is asked now and then."""
         try:
-            self._queue.announce(self._worker_id, None, ttl_s=self._ttl_s)
+            self._queue.announce(self._worker_id, None, ttl_s=self._ttl_s, figures=self._figures())
             now = self._monotonic()
             if self._asked_at_s is None or now - self._asked_at_s >= self._capacity_interval_s:
                 self._asked_at_s = now
@@ -76,6 +80,12 @@ class WorkerPresence:
                     self._queue.announce(self._worker_id, capacity, ttl_s=self._ttl_s)
         except ServiceError as error:
             log.warning("presence.not_announced", reason=str(error))
+
+    def _figures(self) -> WorkerFigures | None:
+        if self._meter is None:
+            return None
+        self._meter.count(Counted.HEARTBEATS)
+        return self._meter.read()
 
     @property
     def _ttl_s(self) -> float:

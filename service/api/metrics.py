@@ -18,9 +18,10 @@ from starlette.responses import Response
 from service.api.dependencies import NO_PARAMETERS, SettingsDep
 from service.api.http_figures import HttpFigures
 from service.api.time_limit import NoAnswer, asked_within
+from service.api.worker_metrics import worker_families
 from service.disk import free_bytes
 from service.errors import DatabaseUnavailable
-from service.queue.figures import ATTEMPT_BUCKETS_S, Ended, EndedKind, QueueCounter, QueueFigures
+from service.queue.figures import ATTEMPT_BUCKETS_S, EndedKind, QueueCounter, QueueFigures
 
 log = structlog.get_logger()
 
@@ -69,10 +70,13 @@ async def metrics(request: Request, settings: SettingsDep) -> Response:
     figures: Figures = request.app.state.figures
     families: list[Metric] = []
     try:
-        families += queue_families(await asked_within(DATABASE_TIMEOUT_S, figures.queue.count, figures.threads))
+        found = await asked_within(DATABASE_TIMEOUT_S, figures.queue.count, figures.threads)
     except (DatabaseUnavailable, NoAnswer) as error:
+        found = None
         log.warning("metrics.without_queue", reason=error.detail)
-    families.append(_gauge("sdcn_database_up", "Whether the queue's database answered.", float(bool(families))))
+    families.append(_gauge("sdcn_database_up", "Whether the queue's database answered.", float(found is not None)))
+    if found is not None:
+        families += [*queue_families(found), *worker_families(found.workers)]
     free = free_bytes(settings.home)
     if free is not None:
         families.append(_gauge("sdcn_disk_free_bytes", "Free on the disk of the service's home.", free))
@@ -100,19 +104,16 @@ def queue_families(figures: QueueFigures) -> Iterator[Metric]:
         "Attempts that ended, by the state their job went to and why; outcome retry_wait is a retry.",
         labels=("kind", "outcome", "reason"),
     )
-    lasted: dict[tuple[str, str], Ended] = {}
     for key in sorted(figures.ended, key=_in_order):
         found = figures.ended[key]
         ended.add_metric((key.kind, key.outcome, key.reason or "none"), found.count)
-        sum_ = lasted.setdefault((key.kind, key.outcome), Ended())
-        sum_.by_bucket = [a + b for a, b in zip(sum_.by_bucket, found.by_bucket, strict=True)]
-        sum_.seconds += found.seconds
     yield ended
     durations = HistogramMetricFamily(
         "sdcn_attempt_seconds", "From an attempt's claim to its end.", labels=("kind", "outcome")
     )
-    for labels, found in lasted.items():
-        durations.add_metric(labels, list(zip(BUCKET_NAMES, accumulate(found.by_bucket), strict=True)), found.seconds)
+    for labels, lasted in sorted(figures.durations().items(), key=lambda item: item[0]):
+        buckets = list(zip(BUCKET_NAMES, accumulate(lasted.by_bucket), strict=True))
+        durations.add_metric(labels, buckets, lasted.seconds)
     yield durations
 
 

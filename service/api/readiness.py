@@ -13,7 +13,7 @@ from service.api.time_limit import asked_within, given_within
 from service.disk import free_bytes
 from service.errors import ServiceError
 from service.jobs.health_answers import ComponentName, ComponentRead, ComponentState
-from service.queue.records import QueueHealth
+from service.queue.records import QueueHealth, Worker
 from service.queue.repository import JobQueue
 from service.settings import ServiceSettings
 
@@ -67,6 +67,8 @@ class Readiness:
         questions: dict[ComponentName, Callable[[], Awaitable[str | None]]] = {
             ComponentName.DATABASE: database,
             ComponentName.DISK: self._disk,
+            ComponentName.WORKERS: partial(self._of_workers, _living),
+            ComponentName.RAY: partial(self._of_workers, _reached),
             ComponentName.MLFLOW: partial(self._http, self._settings.mlflow_tracking_uri, "/health"),
             ComponentName.PREDICTOR: partial(self._http, self._settings.predictor_url, "/healthz"),
         }
@@ -74,6 +76,9 @@ class Readiness:
             for name, question in questions.items():
                 tasks.start_soon(ask, name, question)
         return Found({name: found[name] for name in ComponentName if name in found}, health[0] if health else None)
+
+    async def _of_workers(self, judge: Callable[[tuple[Worker, ...]], str | None]) -> str | None:
+        return judge(await asked_within(LIMIT_S, self._queue.workers, self._threads))
 
     async def _disk(self) -> str | None:
         free = await asked_within(LIMIT_S, partial(free_bytes, self._settings.home), self._threads)
@@ -92,6 +97,22 @@ class Readiness:
         if not answer.is_success:
             raise Down(f"it answers with status {answer.status_code}")
         return None
+
+
+def _living(workers: tuple[Worker, ...]) -> str:
+    if not workers:
+        raise Down("no worker beats: start `python -m workers`, or see in its log why it ended")
+    return f"{len(workers)} of them"
+
+
+def _reached(workers: tuple[Worker, ...]) -> str | None:
+    """Ray, as the workers see it: this process never speaks to it."""
+    if not workers:
+        raise Unused
+    lost = [worker.worker_id for worker in workers if worker.capacity is None]
+    if lost:
+        raise Down(f"of {len(workers)} workers these have not heard from their cluster: {', '.join(lost[:5])}")
+    return None
 
 
 class Down(ServiceError):

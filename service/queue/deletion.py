@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.errors import JobBusy, JobNeeded
 from service.jobs.states import TERMINAL, JobState
+from service.queue.figures import tally_attempts
 from service.queue.parts import QueuePart, find
 from service.queue.tables import DatasetRow, DeletionRow, DependencyRow, JobRow
 
@@ -41,6 +42,7 @@ class Deletions(QueuePart):
             if not JobState(row.state).is_terminal:
                 raise JobBusy(f"job {job_id} is {row.state}: cancel it first (POST /v1/jobs/{job_id}/cancel)")
             _refuse_needed(session, job_id)
+            tally_attempts(session, job_id)
             session.add(DeletionRow(job_id=job_id, tracking_run_id=row.tracking_run_id, requested_at=now))
             session.flush()
             session.execute(delete(JobRow).where(JobRow.id == job_id))

@@ -10,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Engine, Select, case, func, literal, select
+from pydantic import ValidationError
+from sqlalchemy import ColumnElement, Engine, Executable, case, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from service.jobs.states import WAITING, JobState
+from service.jobs.states import CLAIMABLE, JobState
 from service.jobs.worker_figures import WorkerFigures
 from service.queue.database import Clock
-from service.queue.tables import AttemptRow, AttemptTallyRow, JobRow
+from service.queue.tables import AttemptRow, AttemptTallyRow, JobRow, WorkerRow
 from service.queue.transactions import Transactions
 
 MINUTE_S: Final = 60
@@ -56,6 +57,10 @@ class Ended:
     def count(self) -> int:
         return sum(self.by_bucket)
 
+    def add(self, more: "Ended") -> None:
+        self.by_bucket = [a + b for a, b in zip(self.by_bucket, more.by_bucket, strict=True)]
+        self.seconds += more.seconds
+
 
 Counts = dict[EndedKind, Ended]
 
@@ -79,6 +84,15 @@ class QueueFigures:
     """how long the oldest job that could be claimed has been waiting; None: none waits"""
     ended: Mapping[EndedKind, Ended]
     """attempts, since the database was made"""
+    workers: tuple[SeenWorker, ...] = ()
+    """by id"""
+
+    def durations(self) -> dict[tuple[str, str], Ended]:
+        """The attempts by kind and outcome alone."""
+        found: dict[tuple[str, str], Ended] = {}
+        for key, ended in self.ended.items():
+            found.setdefault((key.kind, key.outcome), Ended()).add(ended)
+        return found
 
     def claims(self) -> dict[str, int]:
         """How often jobs of each kind were claimed: every attempt that ended, and those at work."""
@@ -114,9 +128,14 @@ class QueueCounter:
             now = session.scalar(select(self._transactions.now_ms)) or 0
             by_state = select(JobRow.state, JobRow.kind, func.count()).group_by(JobRow.state, JobRow.kind)
             jobs = {(JobState(state), kind): count for state, kind, count in session.execute(by_state)}
-            waiting = (JobRow.state.in_(sorted(WAITING)), JobRow.available_at <= now)
+            waiting = (JobRow.state.in_(sorted(CLAIMABLE)), JobRow.available_at <= now)
             oldest = session.scalar(select(func.min(JobRow.available_at)).where(*waiting))
-            return QueueFigures(jobs, None if oldest is None else (now - oldest) / 1000, self._ended(session, now))
+            return QueueFigures(
+                jobs,
+                oldest_waiting_s=None if oldest is None else (now - oldest) / 1000,
+                ended=self._ended(session, now),
+                workers=_seen(session, now),
+            )
 
     def _ended(self, session: Session, now: int) -> Counts:
         deleted: Counts = {}
@@ -130,8 +149,20 @@ class QueueCounter:
         counts = {key: Ended(list(ended.by_bucket), ended.seconds) for key, ended in self._settled.items()}
         _add(counts, session, _grouped(after=self._settled_until, until=None))
         for key, ended in deleted.items():
-            _merge(counts, key, ended)
+            counts.setdefault(key, Ended()).add(ended)
         return counts
+
+
+def _seen(session: Session, now: int) -> tuple[SeenWorker, ...]:
+    living = select(WorkerRow).where(WorkerRow.expires_at >= now).order_by(WorkerRow.id)
+    return tuple(SeenWorker(row.id, (now - row.seen_at) / 1000, _told(row.figures)) for row in session.scalars(living))
+
+
+def _told(figures: dict[str, Any] | None) -> WorkerFigures:
+    try:
+        return WorkerFigures.model_validate(figures or {})
+    except ValidationError:  # a worker of another version
+        return WorkerFigures()
 
 
 def tally_attempts(session: Session, job_id: str) -> None:
@@ -148,7 +179,7 @@ def tally_attempts(session: Session, job_id: str) -> None:
         )
 
 
-def _grouped(*, after: int = 0, until: int | None = None, job_id: str | None = None) -> Select[Any]:
+def _grouped(*, after: int = 0, until: int | None = None, job_id: str | None = None) -> Executable:
     took_ms = AttemptRow.ended_at - AttemptRow.started_at
     at_most_ms = _bucket_end(took_ms)
     reason = func.coalesce(AttemptRow.exit_reason, literal(""))
@@ -167,24 +198,18 @@ def _bucket_end(took_ms: ColumnElement[Any]) -> ColumnElement[int]:
     return case(*((took_ms <= end_s * 1000, end_s * 1000) for end_s in ATTEMPT_BUCKETS_S), else_=LONGER_MS)
 
 
-def _tallied() -> Select[Any]:
+def _tallied() -> Executable:
     tally = AttemptTallyRow
     return select(tally.kind, tally.outcome, tally.reason, tally.at_most_ms, tally.attempts, tally.total_ms)
 
 
-def _add(counts: Counts, session: Session, query: Select[Any]) -> int:
+def _add(counts: Counts, session: Session, query: Executable) -> int:
     """Add groups of attempts; how many attempts they were."""
     added = 0
     for kind, outcome, reason, at_most_ms, attempts, total_ms in session.execute(query):
         ended = Ended(seconds=float(total_ms) / 1000)
         ends_ms = [end_s * 1000 for end_s in ATTEMPT_BUCKETS_S]
         ended.by_bucket[sum(end_ms < at_most_ms for end_ms in ends_ms)] = attempts
-        _merge(counts, EndedKind(kind, outcome, reason), ended)
+        counts.setdefault(EndedKind(kind, outcome, reason), Ended()).add(ended)
         added += attempts
     return added
-
-
-def _merge(counts: Counts, key: EndedKind, more: Ended) -> None:
-    known = counts.setdefault(key, Ended())
-    known.by_bucket = [a + b for a, b in zip(known.by_bucket, more.by_bucket, strict=True)]
-    known.seconds += more.seconds

@@ -4,6 +4,7 @@ from pydantic import ValidationError
 from sqlalchemy import delete, select
 
 from service.jobs.capacity import Capacity
+from service.jobs.worker_figures import WorkerFigures
 from service.queue.deadlines import milliseconds
 from service.queue.parts import QueuePart
 from service.queue.reading import to_time
@@ -17,8 +18,10 @@ FORGOTTEN_AFTER_S = 86_400
 class Presence(QueuePart):
     """The queue, as workers make themselves known to it."""
 
-    def announce(self, worker_id: str, capacity: Capacity | None, *, ttl_s: float) -> None:
-        """The worker lives, for at least so long; None: its cluster has not answered yet."""
+    def announce(
+        self, worker_id: str, capacity: Capacity | None, *, ttl_s: float, figures: WorkerFigures | None = None
+    ) -> None:
+        """The worker lives, for at least so long. None: its cluster has not answered yet; it has nothing to tell."""
         with self.transactions.writing() as (session, now):
             row = session.get(WorkerRow, worker_id)
             if row is None:
@@ -28,6 +31,8 @@ class Presence(QueuePart):
             row.expires_at = now + milliseconds(ttl_s)
             if capacity is not None:
                 row.capacity = capacity.model_dump(mode="json")
+            if figures is not None:
+                row.figures = figures.model_dump(mode="json")
 
     def leave(self, worker_id: str) -> None:
         """The worker goes."""

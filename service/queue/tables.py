@@ -239,6 +239,8 @@ class WorkerRow(Base):
     """without a further heartbeat it counts as gone"""
     capacity: Mapped[dict[str, Any] | None]
     """service.jobs.capacity.Capacity; null: the cluster has not answered"""
+    figures: Mapped[dict[str, Any] | None]
+    """service.jobs.worker_figures.WorkerFigures; null: it has not told any"""
 
 
 class LeaderRow(Base):

@@ -1,14 +1,15 @@
 """What the queue has done, as every process of the API counts it from the tables."""
 
 import pytest
-from sqlalchemy import Engine, delete
+from sqlalchemy import Engine, delete, update
 
 from service.jobs.specs import TrainSpec
 from service.jobs.states import FailureReason, JobState
-from service.queue.figures import ATTEMPT_BUCKETS_S, EndedKind, QueueCounter, tally_attempts
+from service.jobs.worker_figures import WorkerFigures
+from service.queue.figures import ATTEMPT_BUCKETS_S, EndedKind, QueueCounter, SeenWorker
 from service.queue.records import Job, Settlement
 from service.queue.repository import JobQueue
-from service.queue.tables import JobRow
+from service.queue.tables import JobRow, WorkerRow
 from tests.service.clock import FakeClock
 from tests.service.conftest import enqueue
 
@@ -34,13 +35,6 @@ def succeed(queue: JobQueue, clock: FakeClock, spec: TrainSpec, *, took_s: float
     job = enqueue(queue, spec)
     attempt(queue, clock, Settlement.succeeded({}), took_s=took_s)
     return job
-
-
-def forget(counter: QueueCounter, job: Job) -> None:
-    """Delete the job as the service does: what its attempts were is kept."""
-    with counter._transactions.writing() as (session, _now):
-        tally_attempts(session, job.job_id)
-        session.execute(delete(JobRow).where(JobRow.id == job.job_id))
 
 
 def test_an_empty_queue_has_done_nothing(counter: QueueCounter) -> None:
@@ -106,7 +100,7 @@ def test_a_job_that_is_deleted_still_counts(
     first, second, _ = (succeed(queue, clock, spec, took_s=took_s) for took_s in (10, 20, 4000))
     before = counter.count().ended[SUCCEEDED]
     for job in (first, second):
-        forget(counter, job)
+        queue.delete(job.job_id)
         clock.advance(1000)
         assert counter.count().ended[SUCCEEDED] == before
         assert QueueCounter(engine, clock=clock).count().ended[SUCCEEDED] == before
@@ -121,3 +115,26 @@ def test_what_ended_long_ago_is_not_read_again(
     with engine.begin() as connection:
         connection.execute(delete(JobRow))  # behind its back: a count that read it again would miss it
     assert counter.count().ended == before.ended
+
+
+def test_workers_tell_their_figures_with_their_heartbeats(
+    counter: QueueCounter, queue: JobQueue, clock: FakeClock
+) -> None:
+    told = WorkerFigures(heartbeats=3, steps_per_second=2.5)
+    queue.announce("b", None, ttl_s=60, figures=told)
+    queue.announce("a", None, ttl_s=60)
+    clock.advance(10)
+    queue.announce("b", None, ttl_s=60)
+    clock.advance(2)
+    assert counter.count().workers == (SeenWorker("a", 12, WorkerFigures()), SeenWorker("b", 2, told))
+    clock.advance(50)
+    assert [worker.worker_id for worker in counter.count().workers] == ["b"], "the other one is gone"
+
+
+def test_figures_of_a_worker_of_another_version_are_passed_over(
+    counter: QueueCounter, engine: Engine, queue: JobQueue
+) -> None:
+    queue.announce("a", None, ttl_s=60, figures=WorkerFigures())
+    with engine.begin() as connection:
+        connection.execute(update(WorkerRow).values(figures={"heartbeats": "many"}))
+    assert counter.count().workers == (SeenWorker("a", 0, WorkerFigures()),)

@@ -10,6 +10,8 @@ depends_on = None
 
 
 def upgrade() -> None:
+    with op.batch_alter_table("worker") as worker:
+        worker.add_column(sa.Column("figures", sa.JSON()))
     op.create_index("ix_job_state", "job", ["state", "kind"])
     op.create_index("ix_job_attempt_ended_at", "job_attempt", ["ended_at"])
     op.create_table(
@@ -28,3 +30,5 @@ def downgrade() -> None:
     op.drop_table("attempt_tally")
     op.drop_index("ix_job_attempt_ended_at", "job_attempt")
     op.drop_index("ix_job_state", "job")
+    with op.batch_alter_table("worker") as worker:
+        worker.drop_column("figures")
