@@ -19,7 +19,7 @@ from service.queue.retry import RetryPolicy
 from service.settings import ServiceSettings
 from tests.service.in_process import serving
 from tests.service.tcp_proxy import TcpProxy, proxied
-from tests.workers.conftest import Meanwhile, is_gone, scripted_worker
+from tests.workers.conftest import Meanwhile, is_gone, scripted_worker, wait_until
 from workers.attempt_folder import AttemptFolder, RunFolder
 from workers.settings import WorkerSettings
 
@@ -142,8 +142,8 @@ end(status="succeeded", results={"attempt": folder.name})
         worker.run_once()
     assert unharmed.get(job.job_id).state.is_leased, "nobody has told the queue yet"
     proxy.restore()
-    while not worker.run_once():
-        pass
+    wait_until(lambda: queue.rescue_lost() == [job.job_id])
+    assert worker.run_once()
     ended = queue.get(job.job_id)
     assert (ended.state, ended.attempt, ended.results) == (JobState.SUCCEEDED, 2, {"attempt": "attempt-2"})
     assert ended.attempts[0].exit_reason is FailureReason.LOST_WORKER
