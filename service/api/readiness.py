@@ -17,7 +17,8 @@ from service.queue.records import QueueHealth, Worker
 from service.queue.repository import JobQueue
 from service.settings import ServiceSettings
 
-LIMIT_S: Final = 2.0
+LIMIT_S: Final = 1.5
+"""with all else below the two seconds that probes commonly wait"""
 INDISPENSABLE: Final = frozenset({ComponentName.DATABASE, ComponentName.DISK})
 """without them no job can be taken in; all else may be down, and jobs wait"""
 

@@ -22,9 +22,10 @@ async def asked_within(limit_s: float, ask: Callable[[], Answer], threads: Capac
     """What `ask` answers.
 
     Args:
-        limit_s: how long it may take. Its thread is left behind then, and ends when the question does.
+        limit_s: how long it may take. Its thread is left behind then, and ends when the question does, which must have
+            a longer limit of its own: the database's drivers have.
         ask: may block.
-        threads: so many of such questions hang at once; further ones wait, and are given up in time too.
+        threads: so many are asked at once; who waits for a turn is given up in time too.
 
     Raises:
         NoAnswer: time is up.
