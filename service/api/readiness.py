@@ -85,7 +85,7 @@ class Readiness:
         free = await asked_within(LIMIT_S, partial(free_bytes, self._settings.home), self._threads)
         if free is not None and free < self._settings.min_free_bytes:
             raise Down(
-                f"{free} bytes are free where {self._settings.home} lies, fewer than SDCN_MIN_FREE_BYTES"
+                f"{free} bytes are free where SDCN_HOME lies, fewer than SDCN_MIN_FREE_BYTES"
                 f" ({self._settings.min_free_bytes}): free some space"
             )
         return None if free is None else f"{free} bytes are free"
@@ -132,6 +132,6 @@ async def _answered(name: ComponentName, question: Callable[[], Awaitable[str | 
         state, detail = ComponentState.UNUSED, None
     except ServiceError as error:
         state, detail = ComponentState.DOWN, error.detail
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         state, detail = ComponentState.DOWN, f"it does not answer ({type(error).__name__})"
     return ComponentRead(name=name, state=state, detail=detail, seconds=round(anyio.current_time() - began, 3))

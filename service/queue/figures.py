@@ -144,13 +144,18 @@ class QueueCounter:
             self._settled, self._settled_until, self._tallied = {}, 0, tallied
         horizon = now - SETTLED_AFTER_MS
         if horizon > self._settled_until:
-            _add(self._settled, session, _grouped(after=self._settled_until, until=horizon))
-            self._settled_until = horizon
-        counts = {key: Ended(list(ended.by_bucket), ended.seconds) for key, ended in self._settled.items()}
+            settled = _copy(self._settled)  # whole or not at all: the database may go away in between
+            _add(settled, session, _grouped(after=self._settled_until, until=horizon))
+            self._settled, self._settled_until = settled, horizon
+        counts = _copy(self._settled)
         _add(counts, session, _grouped(after=self._settled_until, until=None))
         for key, ended in deleted.items():
             counts.setdefault(key, Ended()).add(ended)
         return counts
+
+
+def _copy(counts: Counts) -> Counts:
+    return {key: Ended(list(ended.by_bucket), ended.seconds) for key, ended in counts.items()}
 
 
 def _seen(session: Session, now: int) -> tuple[SeenWorker, ...]:

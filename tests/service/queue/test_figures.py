@@ -2,10 +2,13 @@
 
 import pytest
 from sqlalchemy import Engine, delete, update
+from sqlalchemy.exc import OperationalError
 
+from service.errors import DatabaseUnavailable
 from service.jobs.specs import TrainSpec
 from service.jobs.states import FailureReason, JobState
 from service.jobs.worker_figures import WorkerFigures
+from service.queue import figures
 from service.queue.figures import ATTEMPT_BUCKETS_S, EndedKind, QueueCounter, SeenWorker
 from service.queue.records import Job, Settlement
 from service.queue.repository import JobQueue
@@ -38,8 +41,8 @@ def succeed(queue: JobQueue, clock: FakeClock, spec: TrainSpec, *, took_s: float
 
 
 def test_an_empty_queue_has_done_nothing(counter: QueueCounter) -> None:
-    figures = counter.count()
-    assert (figures.jobs, figures.oldest_waiting_s, figures.ended, figures.claims()) == ({}, None, {}, {})
+    found = counter.count()
+    assert (found.jobs, found.oldest_waiting_s, found.ended, found.claims()) == ({}, None, {}, {})
 
 
 def test_jobs_are_counted_by_state_and_kind(
@@ -49,9 +52,9 @@ def test_jobs_are_counted_by_state_and_kind(
         enqueue(queue, spec)
         clock.advance(5)
     queue.claim("w", lease_s=30)
-    figures = counter.count()
-    assert figures.jobs == {(JobState.QUEUED, "train"): 1, (JobState.CLAIMED, "train"): 1}
-    assert figures.oldest_waiting_s == 5
+    found = counter.count()
+    assert found.jobs == {(JobState.QUEUED, "train"): 1, (JobState.CLAIMED, "train"): 1}
+    assert found.oldest_waiting_s == 5
 
 
 def test_an_attempt_is_counted_by_how_it_ended_and_how_long_it_took(
@@ -138,3 +141,25 @@ def test_figures_of_a_worker_of_another_version_are_passed_over(
     with engine.begin() as connection:
         connection.execute(update(WorkerRow).values(figures={"heartbeats": "many"}))
     assert counter.count().workers == (SeenWorker("a", 0, WorkerFigures()),)
+
+
+def test_a_count_that_breaks_off_is_not_half_remembered(
+    counter: QueueCounter,
+    queue: JobQueue,
+    clock: FakeClock,
+    spec: TrainSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    succeed(queue, clock, spec)
+    clock.advance(3600)
+    whole = figures.Ended.add
+
+    def break_off(known: figures.Ended, more: figures.Ended) -> None:
+        whole(known, more)
+        raise OperationalError("SELECT", {}, Exception("gone"))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(figures.Ended, "add", break_off)
+        with pytest.raises(DatabaseUnavailable):
+            counter.count()
+    assert counter.count().ended[SUCCEEDED].count == 1
