@@ -68,6 +68,18 @@ def test_a_download_goes_on_where_it_broke(transport: InProcess, artifact: Artif
     assert [path.name for path in here.iterdir()] == ["model.pt"]
 
 
+def test_where_no_part_can_be_had_the_whole_is_fetched_anew(
+    transport: InProcess, artifact: ArtifactRead, here: Path
+) -> None:
+    class Deaf(Breaking):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            request.headers.pop("Range", None)
+            return super().handle_request(request)
+
+    with SdcnClient("http://localhost", transport=Deaf(transport, [30_000])) as client:
+        assert client.fetch(artifact, here).read_bytes() == CONTENT
+
+
 def test_what_had_arrived_is_kept_for_the_next_call(transport: InProcess, artifact: ArtifactRead, here: Path) -> None:
     breaking = Breaking(transport, [1000, 1000, 1000])
     with SdcnClient("http://localhost", transport=breaking) as client:

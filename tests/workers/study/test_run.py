@@ -1,6 +1,7 @@
 """A run of a study, for real, in this process."""
 
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,10 +68,14 @@ def test_an_end_that_was_written_while_it_trained_stands(ordered: Ordered) -> No
     assert not order.checkpoints.exists()
 
 
-def test_a_run_leaves_its_record_its_files_and_how_it_ended(ordered: Ordered) -> None:
+def test_a_run_leaves_its_record_its_files_its_log_and_how_it_ended(
+    ordered: Ordered, caplog: pytest.LogCaptureFixture
+) -> None:
     order = ordered(metric="eval/mean_ap")
-    found = run_study_run(order)
+    with caplog.at_level(logging.INFO):
+        found = run_study_run(order)
     assert found.state is RunState.SUCCEEDED, found.failure
+    assert "starting" in order.folder.log.read_text()
     assert found.judgement is not None
     assert found.value == found.judgement.mean_ap
     assert found.global_step == 12
