@@ -1,4 +1,4 @@
-"""VGG16-D8 and ResNet-101, whole, on small images: a run that was broken off ends in the same bits."""
+"""VGG16-D8 and ResNet-101, whole: a run that was broken off ends in the same bits."""
 
 import shutil
 from pathlib import Path
@@ -18,10 +18,10 @@ FULL_SIZE = preset("voc2007_vgg16").with_overrides(
             "train_images": 6,
             "val_images": 6,
             "test_images": 6,
-            "image_size_px": 128,
+            "image_size_px": 320,
         },
-        "data.proposals.limit": 80,
-        "data.sampled_proposals": 60,
+        "data.proposals.limit": 400,
+        "data.sampled_proposals": 300,
         "data.train_scales_px": None,
         "model.backbone.weights": None,
         "model.classifier.weights": None,
