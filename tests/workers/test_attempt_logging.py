@@ -2,14 +2,22 @@
 
 import io
 import json
+import logging
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
+from service.errors import DatabaseUnavailable
+from service.logging import set_up_logging
+from service.queue.records import Job
+from service.queue.repository import JobQueue
 from workers.attempt_logging import LoggedOutput
+from workers.supervisor import Supervisor
 
 SPEAKERS = """
 import logging, sys, threading, warnings
@@ -31,6 +39,18 @@ try:
 except ValueError:
     logging.getLogger("y").exception("failed")
 """
+
+
+@pytest.fixture
+def log_stream() -> Iterator[io.StringIO]:
+    """Where this process logs meanwhile."""
+    root = logging.getLogger()
+    handlers, level, configuration = root.handlers, root.level, structlog.get_config()
+    stream = io.StringIO()
+    set_up_logging(stream=stream)
+    yield stream
+    root.handlers, root.level = handlers, level
+    structlog.configure(**configuration)
 
 
 def lines_of(script: str, *arguments: str) -> list[dict[str, object]]:
@@ -101,3 +121,22 @@ os.write(1, b"{}")
 os._exit(0)
 """
     assert lines_of(script) == [{}]
+
+
+def test_every_line_of_a_worker_about_an_attempt_names_it_whichever_thread_writes_it(
+    worker: Callable[..., Supervisor],
+    submit: Callable[..., Job],
+    queue: JobQueue,
+    log_stream: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = submit()
+
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(queue, "heartbeat", away)
+    worker('time.sleep(0.5)\nend(status="succeeded", results={})').run_once()
+    lines = [json.loads(line) for line in log_stream.getvalue().splitlines()]
+    assert {"job.claimed", "attempt.started", "lease.not_renewed", "job.settled"} <= {line["event"] for line in lines}
+    assert {(line["job_id"], line["attempt"]) for line in lines} == {(job.job_id, 1)}
