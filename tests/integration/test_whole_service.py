@@ -210,7 +210,7 @@ def test_every_call_of_the_readme_does_what_it_says(
         "PYTHONPATH": str(README.parent),
     }
     for command in readme_calls():
-        job = client.submit(TrainSpec(preset="tiny")) if "cancel" in command else done
+        job = job_for(command, client, done)
         command = (
             command.replace("JOB", job.id)
             .replace("STUDY", study.id)
@@ -222,6 +222,24 @@ def test_every_call_of_the_readme_does_what_it_says(
         )
         assert ran.returncode == 0, f"{command}: {ran.stdout[-500:]} {ran.stderr[-500:]}"
         assert ran.stdout
+
+
+def job_for(command: str, client: SdcnClient, done: JobRead) -> JobRead:
+    """A job of which the command can be asked; the one that is done, unless it must be another."""
+    if not any(word in command for word in ("cancel", "pause", "resume", "retry", "priority")):
+        return done
+    job = client.submit(TrainSpec(preset="tiny"))
+    if "retry" in command:
+        client.cancel(job.id)
+        return reached(JobState.CANCELLED, client, job)
+    if "resume" in command or "priority" in command:
+        client.pause(job.id)
+        return reached(JobState.PAUSED, client, job)
+    return job
+
+
+def reached(state: JobState, client: SdcnClient, job: JobRead) -> JobRead:
+    return next(seen for seen in client.watch(job.id, interval_s=0.2) if seen.state is state)
 
 
 def readme_calls() -> list[str]:

@@ -8,17 +8,13 @@ import pytest
 import structlog
 
 from service.logging import set_up_logging
+from tests.service.logged import logged
 
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    root = logging.getLogger()
-    handlers, level, configuration = root.handlers, root.level, structlog.get_config()
-    stream = io.StringIO()
-    set_up_logging(stream=stream)
-    yield stream
-    root.handlers, root.level = handlers, level
-    structlog.configure(**configuration)
+    with logged() as stream:
+        yield stream
 
 
 def lines(stream: io.StringIO) -> list[dict[str, object]]:

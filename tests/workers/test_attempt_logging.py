@@ -2,20 +2,18 @@
 
 import io
 import json
-import logging
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from service.errors import DatabaseUnavailable
-from service.logging import set_up_logging
 from service.queue.records import Job
 from service.queue.repository import JobQueue
+from tests.service.logged import logged
 from workers.attempt_logging import LoggedOutput
 from workers.supervisor import Supervisor
 
@@ -44,13 +42,8 @@ except ValueError:
 @pytest.fixture
 def log_stream() -> Iterator[io.StringIO]:
     """Where this process logs meanwhile."""
-    root = logging.getLogger()
-    handlers, level, configuration = root.handlers, root.level, structlog.get_config()
-    stream = io.StringIO()
-    set_up_logging(stream=stream)
-    yield stream
-    root.handlers, root.level = handlers, level
-    structlog.configure(**configuration)
+    with logged() as stream:
+        yield stream
 
 
 def lines_of(script: str, *arguments: str) -> list[dict[str, object]]:

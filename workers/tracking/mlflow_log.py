@@ -1,4 +1,4 @@
-"""Runs recorded in MLflow by one thread, for which neither training nor the queue waits; it alone imports MLflow."""
+"""Runs recorded in MLflow by one thread, for which neither training nor the queue waits."""
 
 import os
 import threading
@@ -38,6 +38,8 @@ LONGEST_PAUSE_S = 60.0
 """between two tries of a server that does not answer"""
 LONGEST_JOB_PAUSE_S = 600.0
 """between two tries of a job that the server, or its own files, cannot have delivered"""
+
+_IMPORTING = threading.Lock()
 
 
 class QueueJobs:
@@ -103,12 +105,14 @@ class MlflowLog:
         self._thread.join(timeout_s)
 
     def forget(self, job_id: str) -> None:
+        import_mlflow()
         from workers.tracking.closing import delete_runs
 
         with _mlflow_asked():
             delete_runs(self._connect(), job_id)
 
     def close_left_open(self) -> list[str]:
+        import_mlflow()
         from workers.tracking.closing import close_left_open
 
         with _mlflow_asked():
@@ -159,6 +163,7 @@ class MlflowLog:
 
     def _deliver_named(self, job_id: str) -> "_Outcome":
         try:
+            import_mlflow()
             from workers.tracking.delivery import deliver
 
             if self._destination is None:
@@ -175,8 +180,6 @@ class MlflowLog:
         return _Outcome.DELIVERED
 
     def _connect(self) -> "Destination":
-        for name, value in CLIENT_ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
         from mlflow.tracking import MlflowClient
 
         from workers.tracking.delivery import Destination
@@ -187,6 +190,18 @@ class MlflowLog:
             experiment=self._experiment,
             artifact_location=None if remote else self._artifacts.resolve().as_uri(),
         )
+
+
+def import_mlflow() -> None:
+    """Import what speaks to MLflow, which takes seconds, once and told how; any thread that is about to needs this.
+
+    Two threads that import MLflow at once find modules that the other has half made, and from then on neither has it.
+    """
+    with _IMPORTING:
+        for name, value in CLIENT_ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        import workers.tracking.closing
+        import workers.tracking.delivery  # noqa: F401
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def test_a_checkpoint_becomes_a_model_without_what_only_training_needs(
     assert model_from_checkpoint(tmp_path, experiment, tmp_path / "model.pt") == 7
     saved = load_model(tmp_path / "model.pt")
     assert (saved.experiment, saved.classes) == (experiment, tuple(classes))
-    own, kept = networks.sdcn.state_dict(), saved.sdcn.state_dict()
+    own, kept = networks.sdcn.state_dict(), saved.network.state_dict()
     assert own.keys() == kept.keys()
     assert all(torch.equal(own[name], kept[name]) for name in own)
 

@@ -14,7 +14,8 @@ from sdcn_core.config.schedule import Precision
 from sdcn_core.models import roi_pool_numba, roi_pool_reference
 from sdcn_core.models.initialization import HEAD_DEVIATION
 from sdcn_core.objective import Losses, SDCNObjective
-from sdcn_core.training import trainer
+from sdcn_core.training import learning
+from sdcn_core.training.judging import Judge
 from sdcn_core.training.networks import Networks
 from sdcn_core.training.precision import float32_products
 from sdcn_core.training.progress import Stage
@@ -200,8 +201,8 @@ def test_a_gpu_s_tf32_units_are_used_by_steps_alone_and_only_where_asked_for(
         return noted
 
     for name in ("label_step", "alternation_step"):
-        monkeypatch.setattr(trainer, name, noting("step", getattr(trainer, name)))
-    monkeypatch.setattr(trainer.Judge, "trained", noting("judging", trainer.Judge.trained))
+        monkeypatch.setattr(learning, name, noting("step", getattr(learning, name)))
+    monkeypatch.setattr(Judge, "trained", noting("judging", Judge.trained))
     run(small_experiment(**{"schedule.precision": precision}), Place.below(tmp_path, cache))
     assert seen == {"step": {(while_training, while_training)}, "judging": {(False, False)}}
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == DEFAULTS

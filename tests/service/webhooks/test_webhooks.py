@@ -1,6 +1,5 @@
 """Webhooks from the registration to the receipt, through the API's own process."""
 
-import io
 import logging
 import shutil
 import threading
@@ -18,13 +17,13 @@ from service.client import ApiProblem, SdcnClient, cli, terminal
 from service.jobs.specs import TrainSpec
 from service.jobs.states import DeliveryState, FailureReason, JobState
 from service.jobs.webhook_answers import WebhookSpec
-from service.logging import set_up_logging
 from service.queue import outbox
 from service.queue.records import Settlement
 from service.queue.repository import JobQueue
 from service.queue.retry import RetryPolicy
 from service.settings import ServiceSettings
 from tests.service.api.test_jobs import start
+from tests.service.logged import logged
 from tests.service.server import listening
 from tests.service.webhooks.receiver import Receiver, receiving
 
@@ -145,20 +144,13 @@ def test_what_was_not_delivered_when_the_service_stopped_is_delivered_by_the_nex
 
 
 def test_the_secret_is_shown_once_and_never_logged(client: SdcnClient, app: FastAPI) -> None:
-    said = io.StringIO()
-    root = logging.getLogger()
-    before = root.handlers, root.level
-    set_up_logging(level=logging.DEBUG, stream=said)
-    try:
-        with receiving() as receiver:
-            made = client.add_webhook(WebhookSpec(url=receiver.url))
-            client.submit(TINY)
-            fail_one(app.state.queue)
-            receiver.wait_for(1)
-            settled(client, made.id, DeliveryState.DELIVERED)
-            shown = [client.webhooks(), client.webhook(made.id), list(client.deliveries(made.id))]
-    finally:
-        root.handlers, root.level = before
+    with logged(level=logging.DEBUG) as said, receiving() as receiver:
+        made = client.add_webhook(WebhookSpec(url=receiver.url))
+        client.submit(TINY)
+        fail_one(app.state.queue)
+        receiver.wait_for(1)
+        settled(client, made.id, DeliveryState.DELIVERED)
+        shown = [client.webhooks(), client.webhook(made.id), list(client.deliveries(made.id))]
     assert "webhook.delivered" in said.getvalue()
     assert made.secret.removeprefix("whsec_") not in said.getvalue() + repr(shown)
 

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -466,3 +468,20 @@ def test_the_delivery_state_is_readable_by_a_later_version() -> None:
 
 def test_an_attempt_folder_knows_its_number(tmp_path: Path) -> None:
     assert AttemptFolder(tmp_path / "attempt-12").number == 12
+
+
+def test_threads_that_first_need_mlflow_at_the_same_time_all_get_it() -> None:
+    script = """
+import threading
+from workers.tracking import mlflow_log
+together, got = threading.Barrier(3), []
+def need(room):
+    together.wait()
+    mlflow_log.import_mlflow()
+    got.append(__import__("workers.tracking." + room, fromlist=["MlflowException"]).MlflowException)
+threads = [threading.Thread(target=need, args=(room,)) for room in ("closing", "delivery", "run_writer")]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert len(got) == 3, got
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
