@@ -49,8 +49,12 @@ def test_a_further_run_in_the_same_process_writes_into_its_own(tmp_path: Path) -
     assert (tmp_path / "b" / "log.txt").read_text() == "WARNING: of b\n"
 
 
-def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+def test_what_a_full_disk_keeps_out_of_a_run_s_log_is_in_the_job_s(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "log.txt").symlink_to("/dev/full")
     with job_log(), run_log(tmp_path / "log.txt"):
-        log.warning("lost")
-        sys.stdout.write("lost too\n")
+        log.warning("of the run")
+        sys.stdout.write("printed\n")
+    shown = capsys.readouterr()
+    assert (shown.out, shown.err) == ("printed\n", "WARNING: of the run\n")
