@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,7 @@ import pytest
 
 from service.embedded.ports import free_ports
 
+LIBRARIES = ("alembic.command", "fastapi", "httpx", "jinja2", "pydantic_settings", "sqlalchemy", "structlog", "uvicorn")
 HEAVY = ("torch", "ray", "numpy", "mlflow", "cv2", "scipy")
 
 
@@ -31,8 +33,9 @@ def test_the_client_needs_no_database_and_no_server() -> None:
     assert [name for name in ("sqlalchemy", "fastapi", "uvicorn", "psutil") if name in loaded] == []
 
 
-def test_the_api_answers_within_two_seconds_and_stops_when_asked(tmp_path: Path) -> None:
-    """Counted in seconds of processor, as other tests may have the other ones."""
+def test_the_api_answers_soon_after_its_libraries_are_loaded_and_stops_when_asked(tmp_path: Path) -> None:
+    """Counted in processor time and beside that of the libraries alone, as other tests may keep the processors busy."""
+    of_libraries = _seconds_to_load(LIBRARIES)
     (port,) = free_ports([0])
     environment = {**os.environ, "SDCN_HOME": str(tmp_path), "SDCN_API_PORT": str(port)}
     with subprocess.Popen([sys.executable, "-m", "service"], env=environment, stderr=subprocess.PIPE) as process:
@@ -40,7 +43,7 @@ def test_the_api_answers_within_two_seconds_and_stops_when_asked(tmp_path: Path)
         try:
             wait_until_it_answers(f"http://127.0.0.1:{port}/healthz")
             used = psutil.Process(process.pid).cpu_times()
-            assert used.user + used.system < 2.0
+            assert used.user + used.system < 3.0 * of_libraries
         finally:
             process.send_signal(signal.SIGTERM)
         lines = process.stderr.read().decode().splitlines()
@@ -57,6 +60,13 @@ def test_wrong_settings_are_named_by_their_variable(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "SDCN_API_PORT" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def _seconds_to_load(modules: Iterable[str]) -> float:
+    before = os.times()
+    subprocess.run([sys.executable, "-c", f"import {', '.join(modules)}"], check=True)
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def wait_until_it_answers(url: str) -> None:

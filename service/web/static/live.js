@@ -124,6 +124,7 @@
     const begin = () => {
       if (state.source || document.hidden || !part.dataset.events || !window.EventSource) return;
       state.source = new EventSource(`${part.dataset.events}?after=${state.after}`);
+      state.source.addEventListener("open", notice); // a service that is back is looked at soon
       state.source.addEventListener("state", notice);
       state.source.addEventListener("progress", notice);
       state.source.addEventListener("end", (event) => {
@@ -143,11 +144,16 @@
       // Resolves after so many milliseconds, or as soon as something has happened.
       wait: (pause) =>
         new Promise((resolve) => {
-          const timer = setTimeout(resolve, pause);
+          const go = () => {
+            state.tell = () => {}; // what happens from here on is for the next wait
+            resolve();
+          };
+          const timer = setTimeout(go, pause);
           state.tell = () => {
             clearTimeout(timer);
+            state.tell = () => {};
             state.news = false;
-            setTimeout(resolve, SHORTEST_MS);
+            setTimeout(go, SHORTEST_MS);
           };
           if (state.news) state.tell();
         }),
@@ -158,7 +164,7 @@
     let failures = 0;
     const stream = listen(part);
     while (part.dataset.live) {
-      const every = (Number(part.dataset.every) || 2000) * (stream.open ? STREAMED : 1);
+      const every = (Number(part.dataset.every) || 2000) * (stream.open && !failures ? STREAMED : 1);
       const pause = Math.min(every * 2 ** failures, Math.max(every, SLOWEST_MS));
       await stream.wait(pause);
       await seen();
