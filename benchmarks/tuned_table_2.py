@@ -4,14 +4,14 @@
 folder in Pascal VOC layout below the service's data root; start the service with `sdcn up`. Each row of the table is
 trained with equally many settings and judged on validation images; with the setting that reached the best mAP there it
 is trained once for each seed and judged on the test images. Both are ordinary jobs of kind ablation. FOLDER gets their
-tables, reports and pictures.
+tables, reports and pictures. Typed again on the same service, the command goes on with the jobs it made there.
 """
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from sdcn_core.config.studies import Variant, table_2
 from service.client.client import SdcnClient
 from service.jobs.ablation_spec import AblationSpec
+from service.jobs.answers import JobRead
 from service.jobs.states import JobState
 from service.jobs.study_results import AblationResults, Row, RunFound, Spread
 
@@ -129,6 +130,12 @@ def final_spec(looks: Looks, chosen: Mapping[str, str], seeds: tuple[int, ...]) 
     return _spec(looks, "tuned-table-2", variants, looks.final, seeds)
 
 
+def begun(client: SdcnClient, spec: AblationSpec) -> JobRead:
+    """The study's job: the one that this service has of it already, or a new one."""
+    digest = sha256(spec.model_dump_json().encode()).hexdigest()
+    return client.submit(spec, idempotency_key=f"tuned-table-2-{digest[:16]}")
+
+
 def chosen_settings(tuned: AblationResults, settings: Mapping[str, Settings]) -> dict[str, str]:
     """Row -> its setting with the best mAP on validation images; among equals the first."""
     by_name = {row.variant: row for row in tuned.rows}
@@ -212,13 +219,12 @@ def _spec(
 
 
 def _run(client: SdcnClient, spec: AblationSpec, out: Path) -> tuple[AblationResults, float]:
-    began = time.monotonic()
-    submitted = client.submit(spec)
+    submitted = begun(client, spec)
     print(f"job {submitted.id}: {len(spec.variants)} rows, seeds {', '.join(map(str, spec.seeds))}", flush=True)
     *_, job = client.watch(submitted.id)
     if job.state is not JobState.SUCCEEDED:
-        raise SystemExit(f"job {job.id} {job.state}: {job.failure}")
-    seconds = time.monotonic() - began
+        raise SystemExit(f"job {job.id} {job.state}: {job.failure}; after `sdcn retry {job.id}` this command goes on")
+    seconds = sum((tried.ended_at - tried.started_at).total_seconds() for tried in job.attempts if tried.ended_at)
     found = client.results(job.id)
     assert isinstance(found, AblationResults)
     out.mkdir(exist_ok=True)

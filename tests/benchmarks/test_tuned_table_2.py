@@ -10,6 +10,7 @@ from benchmarks.tuned_table_2 import (
     SCENES,
     Looks,
     Settings,
+    begun,
     chosen_settings,
     final_spec,
     final_table,
@@ -20,8 +21,12 @@ from benchmarks.tuned_table_2 import (
     tuning_table,
 )
 from sdcn_core.config.studies import table_2
+from service.app import create_app
+from service.client.client import SdcnClient
 from service.jobs.results import Judgement, TrivialBox
 from service.jobs.study_results import AblationResults, RunFound, RunState, ablation_rows
+from service.settings import ServiceSettings
+from tests.service.in_process import serving
 
 ONE_AND_TWO: dict[str, Settings] = {row: {"one": {}, "two": {}} for row in ROWS}
 LOOKS = [pytest.param(SCENES, id="scenes"), pytest.param(photographs("animals"), id="photographs")]
@@ -47,6 +52,16 @@ def test_the_chosen_settings_are_judged_on_test_images_with_other_seeds(looks: L
     assert [variant.name for variant in spec.variants] == ROWS
     assert {planned.experiment.data.source.test_split for planned in spec.runs()} == {"test"}
     assert not {planned.seed for planned in spec.runs()} & set(looks.tuning_seeds)
+
+
+def test_a_study_that_was_begun_is_gone_on_with_and_another_is_another_job(tmp_path: Path) -> None:
+    tuning, final = tuning_spec(SCENES), final_spec(SCENES, dict.fromkeys(ROWS, "preset"), (0,))
+    app = create_app(ServiceSettings(home=tmp_path))
+
+    with serving(app) as transport, SdcnClient("http://localhost", transport=transport) as client:
+        first = begun(client, tuning)
+        assert begun(client, tuning).id == first.id
+        assert begun(client, final).id != first.id
 
 
 def test_the_commands_of_the_document_can_be_typed() -> None:
