@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo up down test histories check lint format pictures clean
+.PHONY: help demo up down secrets test histories check lint format pictures clean
 .DEFAULT_GOAL := help
 
 help: ## what can be typed
@@ -29,6 +29,13 @@ up: $(STAMP) ## start the service and keep it up until Ctrl-C
 
 down: $(STAMP) ## stop a service that was started elsewhere
 	@$(BIN)/sdcn down
+
+# Files of containers keep their owner and mode: the folder is closed, so that the files may be open to the images' user.
+secrets: ## write the passwords and tokens that docker-compose.yml needs into deploy/secrets, where they are missing
+	@mkdir -p -m 700 deploy/secrets
+	@for name in database_password ray_token predictor_token; do \
+	  test -s deploy/secrets/sdcn_$$name || (umask 033; od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > deploy/secrets/sdcn_$$name); \
+	done
 
 test: lint ## everything that must hold: linters, types, layers, tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile

@@ -8,10 +8,9 @@ from pydantic import ValidationError
 
 from service.app import create_app
 from service.errors import ServiceError
-from service.jobs.refusals import field_problems
 from service.logging import set_up_logging
 from service.serving import Server
-from service.settings import ServiceSettings
+from service.settings import ServiceSettings, refused_settings
 
 
 def main() -> int:
@@ -22,11 +21,11 @@ def main() -> int:
         settings = ServiceSettings()
         app = create_app(settings)
     except ValidationError as error:
-        for problem in field_problems(error.errors()):
-            log.error("settings.invalid", variable=f"SDCN_{problem.field.upper()}", problem=problem.message)
+        for variable, reason in refused_settings(error):
+            log.error("settings.refused", variable=variable, reason=reason)
         return 2
     except ServiceError as error:
-        log.error("settings.invalid", problem=error.detail)
+        log.error("settings.refused", reason=error.detail)
         return 2
     config = uvicorn.Config(
         app,

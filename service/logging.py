@@ -1,7 +1,7 @@
 """Logging of every process of the service: structlog events, also from libraries; JSON lines unless a person reads.
 
-No line shows a secret: what the environment names as one, and the password of any URL, is blotted out of the finished
-line, whoever wrote it.
+No line shows a secret: what the environment or a secret's file names as one, and the password of any URL, is blotted
+out of the finished line, whoever wrote it.
 """
 
 import json
@@ -15,6 +15,8 @@ from urllib.parse import unquote
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from service.secret_files import secret_variables
 
 BLOT = "***"
 SHORTEST_SECRET = 6
@@ -70,7 +72,7 @@ def set_up_logging(
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             _Fields(fields or {}),
             *rendered,
-            _Blotter(_secrets_in(os.environ)),
+            _Blotter(_secrets_in(os.environ) | _secrets_in(secret_variables())),
         ],
         foreign_pre_chain=shared,
     )

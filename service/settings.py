@@ -1,24 +1,52 @@
-"""What an operator can set about the service, from the environment: SDCN_HOME, SDCN_DATABASE_URL, ..."""
+"""What an operator can set about the service, from the environment: SDCN_HOME, SDCN_DATABASE_URL, ...
 
+Any of them may be a file instead, named like the variable in small letters, in /run/secrets, where Docker and
+Kubernetes put secrets, or in the folder that SDCN_SECRETS names. The environment goes before files.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
+from urllib.parse import quote, urlsplit
 
-from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+from service.secret_files import secrets_folder
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+def refused_settings(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """What is wrong, as (variable, reason); several variables that do not go together are named by the reason."""
+    for problem in error.errors(include_input=False):
+        name = "_".join(map(str, problem["loc"])).upper()
+        yield f"SDCN_{name}" if name else "several", problem["msg"].removeprefix("Value error, ")
 
 
 class ServiceSettings(BaseSettings):
     """Settings of the API process; a worker's are built on them."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SDCN_", frozen=True, extra="ignore", use_attribute_docstrings=True, env_ignore_empty=True
+        env_prefix="SDCN_",
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+        env_ignore_empty=True,
+        hide_input_in_errors=True,  # a value may be a secret
     )
 
     home: Path = Path(".sdcn")
     """folder of everything the service keeps: database, runs, logs; shared by API and workers"""
     database_url: SecretStr | None = None
     """sqlite:///path or postgresql://user:password@host/name; none: SQLite in <home>/queue.db"""
+    database_password: SecretStr | None = None
+    """of the user that `database_url` names, where it is kept apart from the URL"""
     min_free_bytes: int = Field(default=64 * 2**20, ge=0)
     """with less room on the disk of `home`, the API is not ready and workers claim no job"""
     api_host: str = "127.0.0.1"
@@ -56,11 +84,44 @@ class ServiceSettings(BaseSettings):
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What code gives, then the environment, then files."""
+        del dotenv_settings, file_secret_settings
+        folder = secrets_folder()
+        files = () if folder is None else (SecretsSettingsSource(settings_cls, secrets_dir=folder),)
+        return (init_settings, env_settings, *files)
+
+    @model_validator(mode="after")
+    def _password_has_a_user(self) -> Self:
+        if self.database_password is None:
+            return self
+        url = urlsplit("" if self.database_url is None else self.database_url.get_secret_value())
+        if not url.username or url.password is not None:
+            raise ValueError(
+                "SDCN_DATABASE_PASSWORD belongs to a user: set SDCN_DATABASE_URL to postgresql://user@host/name, with a"
+                " user and without a password"
+            )
+        return self
+
     @property
     def queue_url(self) -> str:
         """The database URL, password included: for the engine, never for a log."""
         if self.database_url is not None:
-            return self.database_url.get_secret_value()
+            url = self.database_url.get_secret_value()
+            if self.database_password is None:
+                return url
+            parts = urlsplit(url)
+            user, _, host = parts.netloc.rpartition("@")
+            password = quote(self.database_password.get_secret_value(), safe="")
+            return parts._replace(netloc=f"{user}:{password}@{host}").geturl()
         return f"sqlite:///{self.home / 'queue.db'}"
 
     @property

@@ -21,6 +21,7 @@ from service.logging import set_up_logging
 from service.queue.database import open_database
 from service.queue.migrations import upgrade
 from service.queue.repository import JobQueue
+from service.settings import refused_settings
 from workers.gpus import GpuWatch
 from workers.leftovers import Leftovers
 from workers.meter import WorkerMeter
@@ -40,9 +41,8 @@ def main() -> int:
     try:
         settings = WorkerSettings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = "SDCN_" + "_".join(map(str, problem["loc"])).upper() if problem["loc"] else None
-            log.error("settings.refused", variable=name, reason=problem["msg"].removeprefix("Value error, "))
+        for variable, reason in refused_settings(error):
+            log.error("settings.refused", variable=variable, reason=reason)
         return 2
     drain = threading.Event()
 

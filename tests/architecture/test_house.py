@@ -4,8 +4,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -47,11 +45,3 @@ def test_every_dependency_has_an_exact_version() -> None:
     names = {re.split(r"[\[>=<]", requirement)[0].lower().replace("_", "-") for requirement in wanted} - {"sdcn"}
     fixed = re.findall(r"^([A-Za-z0-9_.\-]+)==", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
     assert names <= {name.lower().replace("_", "-") for name in fixed}
-
-
-def test_the_compose_file_runs_modules_that_exist() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    assert {"api", "worker", "predictor", "ray-head", "mlflow", "postgres"} == services.keys()
-    for service in services.values():
-        if "build" in service:
-            assert (ROOT / service["build"]["dockerfile"]).exists()

@@ -93,7 +93,7 @@ def test_no_log_of_any_process_shows_a_secret(tmp_path: Path, postgres_url: str)
     assert [str(path) for path, content in found.items() if SECRET in content] == []
 
 
-@pytest.mark.parametrize("module", ["service", "workers"])
+@pytest.mark.parametrize("module", ["service", "service.migrate", "workers"])
 def test_a_process_that_cannot_start_shows_no_secret(tmp_path: Path, module: str) -> None:
     environment = {
         **os.environ,

@@ -3,6 +3,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -71,6 +72,18 @@ def test_what_the_environment_calls_secret_is_on_no_line(stream: io.StringIO, mo
     logging.getLogger("library").error("cannot connect as %s", "url%40geheim")
     assert "geheim" not in stream.getvalue()
     assert len(lines(stream)) == 3
+
+
+def test_what_a_file_of_secrets_says_is_on_no_line(
+    stream: io.StringIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SDCN_SECRETS", str(tmp_path))
+    (tmp_path / "sdcn_database_password").write_text("file-geheim\n")
+    (tmp_path / "sdcn_ray_token").write_bytes(b"\xff")
+    set_up_logging(stream=stream)
+    structlog.get_logger().info("told", plain="file-geheim")
+    (line,) = lines(stream)
+    assert line["plain"] == "***"
 
 
 def test_the_password_of_any_url_is_on_no_line(stream: io.StringIO) -> None:

@@ -8,7 +8,16 @@ from service.settings import ServiceSettings
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HOME", "DATABASE_URL", "API_HOST", "API_PORT", "ALLOWED_HOSTS", "TRACKING_URL", "RAY_DASHBOARD_URL"):
+    for name in (
+        "HOME",
+        "SECRETS",
+        "DATABASE_URL",
+        "API_HOST",
+        "API_PORT",
+        "ALLOWED_HOSTS",
+        "TRACKING_URL",
+        "RAY_DASHBOARD_URL",
+    ):
         monkeypatch.delenv(f"SDCN_{name}", raising=False)
 
 
@@ -47,3 +56,29 @@ def test_on_loopback_only_its_names_are_accepted(monkeypatch: pytest.MonkeyPatch
 def test_a_port_that_is_none_is_refused() -> None:
     with pytest.raises(ValidationError, match="api_port"):
         ServiceSettings(api_port=70_000)
+
+
+def test_a_secret_may_be_a_file_and_the_environment_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDCN_SECRETS", str(tmp_path))
+    monkeypatch.setenv("SDCN_DATABASE_URL", "postgresql://sdcn@db/queue")
+    (tmp_path / "sdcn_database_password").write_text("ge/he@im\n")
+    (tmp_path / "sdcn_api_port").write_text("9000")
+    assert ServiceSettings().queue_url == "postgresql://sdcn:ge%2Fhe%40im@db/queue"
+    assert ServiceSettings().api_port == 9000
+    monkeypatch.setenv("SDCN_API_PORT", "9001")
+    assert ServiceSettings().api_port == 9001
+
+
+@pytest.mark.parametrize("url", [None, "sqlite:////data/queue.db", "postgresql://db/queue", "postgresql://a:b@db/q"])
+def test_a_password_that_belongs_to_no_user_is_refused(url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDCN_DATABASE_PASSWORD", "geheim")
+    if url is not None:
+        monkeypatch.setenv("SDCN_DATABASE_URL", url)
+    with pytest.raises(ValidationError, match="SDCN_DATABASE_URL") as refused:
+        ServiceSettings()
+    assert "geheim" not in str(refused.value)
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDCN_SECRETS", str(tmp_path / "none"))
+    assert ServiceSettings().predictor_token is None

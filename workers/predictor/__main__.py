@@ -9,6 +9,7 @@ import structlog
 from pydantic import ValidationError
 
 from service.logging import set_up_logging
+from service.settings import refused_settings
 from workers.predictor.settings import PredictorSettings
 
 log = structlog.get_logger()
@@ -20,9 +21,8 @@ def main() -> int:
     try:
         settings = PredictorSettings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = "SDCN_" + "_".join(map(str, problem["loc"])).upper()
-            log.error("settings.refused", variable=name, reason=problem["msg"])
+        for variable, reason in refused_settings(error):
+            log.error("settings.refused", variable=variable, reason=reason)
         return 2
     from workers.predictor.serving import serve  # torch takes seconds to import, which wrong settings need not wait for
 

@@ -1,4 +1,8 @@
+import json
 import multiprocessing
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -195,3 +199,30 @@ def test_an_unreachable_database_is_named_without_its_password() -> None:
 def test_another_database_is_refused_with_those_that_are_possible(url: str) -> None:
     with pytest.raises(UnknownDatabase, match="sqlite:///path"):
         parse_url(url)
+
+
+def test_the_command_brings_tables_up_to_date_and_says_where_they_are(empty_url: str, tmp_path: Path) -> None:
+    for _ in range(2):  # the second finds nothing to do
+        done = migrated(empty_url, tmp_path)
+        assert done.returncode == 0
+        assert json.loads(done.stderr)["revision"] == head_revision()
+
+
+def test_the_command_says_which_database_cannot_be_used(tmp_path: Path) -> None:
+    done = migrated("postgresql://sdcn@127.0.0.1:1/queue", tmp_path)
+    assert done.returncode == 1
+    assert "127.0.0.1:1/queue" in json.loads(done.stderr)["reason"]
+
+
+def test_the_command_names_a_setting_that_is_wrong(tmp_path: Path) -> None:
+    done = migrated("sqlite:///queue.db", tmp_path, SDCN_DATABASE_PASSWORD="geheim")
+    assert done.returncode == 2
+    assert "SDCN_DATABASE_PASSWORD" in json.loads(done.stderr)["reason"]
+    assert "geheim" not in done.stderr
+
+
+def migrated(url: str, home: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "SDCN_HOME": str(home), "SDCN_DATABASE_URL": url, **variables}
+    return subprocess.run(
+        [sys.executable, "-m", "service.migrate"], env=environment, capture_output=True, text=True, check=False
+    )
