@@ -4,26 +4,23 @@ import sys
 
 import structlog
 import uvicorn
-from pydantic import ValidationError
 
 from service.app import create_app
 from service.errors import ServiceError
 from service.logging import set_up_logging
 from service.serving import Server
-from service.settings import ServiceSettings, refused_settings
+from service.settings import ServiceSettings, read_settings
 
 
 def main() -> int:
     """Serve until SIGINT or SIGTERM. Exit codes: 0 stopped, 1 could not start or crashed, 2 settings are wrong."""
     set_up_logging()
     log = structlog.get_logger("service")
-    try:
-        settings = ServiceSettings()
-        app = create_app(settings)
-    except ValidationError as error:
-        for variable, reason in refused_settings(error):
-            log.error("settings.refused", variable=variable, reason=reason)
+    settings = read_settings(ServiceSettings)
+    if settings is None:
         return 2
+    try:
+        app = create_app(settings)
     except ServiceError as error:
         log.error("settings.refused", reason=error.detail)
         return 2

@@ -6,24 +6,20 @@ API and workers do so too when they start. Where many of them start at once, or 
 import sys
 
 import structlog
-from pydantic import ValidationError
 
 from service.errors import ServiceError
 from service.logging import set_up_logging
 from service.queue.database import open_database
 from service.queue.migrations import current_revision, upgrade
-from service.settings import ServiceSettings, refused_settings
+from service.settings import ServiceSettings, read_settings
 
 
 def main() -> int:
     """Exit codes: 0 the tables are up to date, 1 the database cannot be used, 2 settings are wrong."""
     set_up_logging()
     log = structlog.get_logger("service.migrate")
-    try:
-        settings = ServiceSettings()
-    except ValidationError as error:
-        for variable, reason in refused_settings(error):
-            log.error("settings.refused", variable=variable, reason=reason)
+    settings = read_settings(ServiceSettings)
+    if settings is None:
         return 2
     try:
         upgrade(settings.queue_url)

@@ -4,29 +4,23 @@ Any of them may be a file instead, named like the variable in small letters, in 
 Kubernetes put secrets, or in the folder that SDCN_SECRETS names. The environment goes before files.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 from urllib.parse import quote, urlsplit
 
+import structlog
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from service.secret_files import secrets_folder
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-
-
-def refused_settings(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """What is wrong, as (variable, reason); several variables that do not go together are named by the reason."""
-    for problem in error.errors(include_input=False):
-        name = "_".join(map(str, problem["loc"])).upper()
-        yield f"SDCN_{name}" if name else "several", problem["msg"].removeprefix("Value error, ")
 
 
 class ServiceSettings(BaseSettings):
@@ -136,3 +130,24 @@ class ServiceSettings(BaseSettings):
             return frozenset(self.allowed_hosts)
         bound = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
         return frozenset(LOOPBACK_NAMES) if bound in LOOPBACK_NAMES else None
+
+
+Settings = TypeVar("Settings", bound=ServiceSettings)
+
+
+def read_settings(kind: type[Settings]) -> Settings | None:
+    """What the environment and files say; None: not all of it can be, and the log names the variables and why.
+
+    Several variables that do not go together are named by the reason alone.
+    """
+    log = structlog.get_logger()
+    try:
+        return kind()
+    except ValidationError as error:
+        for problem in error.errors(include_input=False):
+            name = "_".join(map(str, problem["loc"])).upper()
+            variable = f"SDCN_{name}" if name else None
+            log.error("settings.refused", variable=variable, reason=problem["msg"].removeprefix("Value error, "))
+    except SettingsError as error:  # a file that cannot be read, or no JSON where a list is asked for
+        log.error("settings.refused", variable=None, reason=f"{error}: {error.__cause__}")
+    return None

@@ -14,14 +14,13 @@ from collections.abc import Sequence
 from types import FrameType
 
 import structlog
-from pydantic import ValidationError
 
 from service.errors import ServiceError
 from service.logging import set_up_logging
 from service.queue.database import open_database
 from service.queue.migrations import upgrade
 from service.queue.repository import JobQueue
-from service.settings import refused_settings
+from service.settings import read_settings
 from workers.gpus import GpuWatch
 from workers.leftovers import Leftovers
 from workers.meter import WorkerMeter
@@ -38,11 +37,8 @@ log = structlog.get_logger()
 def main() -> int:
     """Run a worker; the exit status."""
     set_up_logging()
-    try:
-        settings = WorkerSettings()
-    except ValidationError as error:
-        for variable, reason in refused_settings(error):
-            log.error("settings.refused", variable=variable, reason=reason)
+    settings = read_settings(WorkerSettings)
+    if settings is None:
         return 2
     drain = threading.Event()
 

@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from structlog.testing import capture_logs
 
-from service.settings import ServiceSettings
+from service.settings import ServiceSettings, read_settings
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +83,16 @@ def test_a_password_that_belongs_to_no_user_is_refused(url: str | None, monkeypa
 def test_a_folder_of_secrets_that_is_not_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDCN_SECRETS", str(tmp_path / "none"))
     assert ServiceSettings().predictor_token is None
+
+
+def test_a_file_of_secrets_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_how: object) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setenv("SDCN_SECRETS", str(tmp_path))
+    secret = tmp_path / "sdcn_database_password"
+    secret.touch()
+    monkeypatch.setattr(Path, "read_text", refuse)  # root may read everything
+    with capture_logs() as told:
+        assert read_settings(ServiceSettings) is None
+    assert f"Permission denied: '{secret}'" in told[0]["reason"]

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -60,6 +61,25 @@ def test_wrong_settings_are_named_by_their_variable(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "SDCN_API_PORT" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("module", ["service", "service.migrate", "workers", "workers.predictor"])
+def test_a_file_of_secrets_that_is_no_text_is_named_by_every_process(module: str, tmp_path: Path) -> None:
+    (tmp_path / "sdcn_predictor_token").write_bytes(b"\xff")
+    environment = {**os.environ, "SDCN_HOME": str(tmp_path), "SDCN_SECRETS": str(tmp_path)}
+    ended = subprocess.run([sys.executable, "-m", module], env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert re.search("predictor_token.*can't decode byte", json.loads(ended.stderr)["reason"])
+
+
+def test_a_list_that_is_no_json_is_named_by_its_setting_and_not_quoted(tmp_path: Path) -> None:
+    environment = {**os.environ, "SDCN_HOME": str(tmp_path), "SDCN_ALLOWED_HOSTS": "one.example"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "service"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "allowed_hosts" in json.loads(ended.stderr)["reason"]
+    assert "one.example" not in ended.stderr
 
 
 def _seconds_to_load(modules: Iterable[str]) -> float:

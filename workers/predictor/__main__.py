@@ -6,10 +6,9 @@ Exit status: 0 stopped by SIGTERM or SIGINT; 1 it could not start, or crashed; 2
 import sys
 
 import structlog
-from pydantic import ValidationError
 
 from service.logging import set_up_logging
-from service.settings import refused_settings
+from service.settings import read_settings
 from workers.predictor.settings import PredictorSettings
 
 log = structlog.get_logger()
@@ -18,11 +17,8 @@ log = structlog.get_logger()
 def main() -> int:
     """Read the settings and serve; the exit status."""
     set_up_logging()
-    try:
-        settings = PredictorSettings()
-    except ValidationError as error:
-        for variable, reason in refused_settings(error):
-            log.error("settings.refused", variable=variable, reason=reason)
+    settings = read_settings(PredictorSettings)
+    if settings is None:
         return 2
     from workers.predictor.serving import serve  # torch takes seconds to import, which wrong settings need not wait for
 
