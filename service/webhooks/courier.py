@@ -1,6 +1,7 @@
 """Delivers what is in the outbox: one message at a time to each receiver, so that a slow one delays only its own."""
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 from fastapi.concurrency import run_in_threadpool
@@ -50,7 +51,14 @@ class Courier:
             if self._tidied_at_s is None or now_s - self._tidied_at_s >= TIDY_INTERVAL_S:
                 self._tidied_at_s = now_s
                 await run_in_threadpool(self._outbox.forget_old)
-            return await run_in_threadpool(self._outbox.claim, frozenset(self._busy))
+            claiming = asyncio.ensure_future(run_in_threadpool(self._outbox.claim, frozenset(self._busy)))
+            try:
+                return await asyncio.shield(claiming)
+            except asyncio.CancelledError:  # the service stops, and the thread claims all the same
+                with suppress(ServiceError):
+                    for due in await claiming:
+                        await run_in_threadpool(self._outbox.give_back, due)
+                raise
         except ServiceError as error:
             log.warning("webhooks.queue_unreachable", reason=str(error))
         except Exception:  # a defect must not keep everything back until the next start
