@@ -18,7 +18,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=..."; exit 1; }
 	@echo "installing into $(VENV), once; about two minutes"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt torch --editable '.[dev]'
+	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true  # on every core, where pip takes one
 	@touch $@
 
 demo: $(STAMP) ## train SDCN on generated scenes through the whole service, and show the result
@@ -38,7 +39,7 @@ secrets: ## write the passwords and tokens that docker-compose.yml needs into de
 	done
 
 test: lint ## everything that must hold: linters, types, layers, tests
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 histories: $(STAMP) ## thousands of random histories of the queue on both databases; some minutes
 	@SDCN_HISTORIES=2000 $(BIN)/python -m pytest --quiet tests/service/queue/test_random_histories.py
