@@ -244,22 +244,22 @@ def test_a_finished_ablation_shows_its_table_and_its_pictures(watched: Watched, 
     assert float(rows["sdcn"]["mean_ap_mean"]) == pytest.approx(0.836)
 
 
-@pytest.mark.parametrize("width", [360, 760, 768, 1280])
-def test_no_page_is_wider_than_its_window(browser: Browser, url: str, examples: Examples, width: int) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 740})
-    page = context.new_page()
+def test_no_page_is_wider_than_its_window(browser: Browser, url: str, examples: Examples) -> None:
+    page = browser.new_page()
     for path in all_pages(examples):
         page.goto(f"{url}{path}")
         for fold in page.locator("details.fold > summary").all():
             fold.click()
         for question in page.locator("details.confirm > summary").all():  # the last one, as it covers others
             question.click()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        for question in page.locator("details.confirm > form").all():
-            box = question.bounding_box()
-            assert box is not None
-            assert 0 <= box["x"] <= box["x"] + box["width"] <= width, path
-    context.close()
+        for width in (360, 760, 768, 1280):
+            page.set_viewport_size({"width": width, "height": 740})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+            for question in page.locator("details.confirm > form").all():
+                box = question.bounding_box()
+                assert box is not None
+                assert 0 <= box["x"] <= box["x"] + box["width"] <= width, (path, width)
+    page.close()
 
 
 def test_on_a_phone_a_studys_runs_are_shown_whole_with_state_progress_and_value(
@@ -278,17 +278,14 @@ def test_on_a_phone_a_studys_runs_are_shown_whole_with_state_progress_and_value(
     context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_can_be_read_by_everybody(browser: Browser, url: str, examples: Examples, scheme: str) -> None:
-    context = browser.new_context(viewport=DESKTOP, color_scheme=scheme)  # type: ignore[arg-type]
-    watched = watch(context.new_page(), url)
+def test_every_page_can_be_read_by_everybody(watched: Watched, examples: Examples) -> None:
     for path in all_pages(examples):
         watched.goto(path)
         for fold in watched.page.locator("details > summary").all():
             fold.click()
-        assert watched.page.evaluate(ACCESSIBLE) == [], path
-    context.close()
-    assert watched.wrongs == []
+        for scheme in ("light", "dark"):
+            watched.page.emulate_media(color_scheme=scheme)
+            assert watched.page.evaluate(ACCESSIBLE) == [], (path, scheme)
 
 
 def test_nothing_moves_for_whoever_does_not_want_it(browser: Browser, url: str, examples: Examples) -> None:
