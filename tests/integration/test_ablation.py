@@ -160,9 +160,10 @@ def test_a_study_whose_child_is_killed_is_ended_by_the_next_attempt(service: Ser
         assert not (stage / "attempt-2").exists(), "a stage that was trained is not trained again"
     assert left_of(job) == []
 
-    undisturbed = service.work_off(service.submit(study=None, variants=disturbed, seeds=[0, 1], share_stages=False))
-    assert numbers(results_of(undisturbed)) == numbers(results), "sharing and resuming change no number"
-    assert results_of(undisturbed).shared == ()
+    undisturbed = results_of(service.work_off(service.submit(study=None, variants=disturbed, share_stages=False)))
+    of_seed_0 = {f"{name}-seed0": found for name, found in numbers(undisturbed).items()}
+    assert of_seed_0.items() <= numbers(results).items(), "sharing and resuming change no number"
+    assert undisturbed.shared == ()
     assert len(results.shared) == 2
     assert not (service.folder(job).path / "stages").exists(), "nobody needs them any more"
 
