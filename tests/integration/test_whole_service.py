@@ -1,7 +1,7 @@
 """The whole service on this machine, as `sdcn up` starts it: REST in, MLflow out, with real images and broken ones."""
 
+import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,17 +62,29 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(roots: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedService]:
+    """Up for all tests of this file. Nothing of it may be left when it stops, whatever they have left waiting."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SDCN_DATA_ROOT", str(roots / "data"))
         environment.setenv("SDCN_WEIGHTS_ROOT", str(roots / "weights"))
         with EmbeddedService(tmp_path_factory.mktemp("home"), tell=lambda *_: None) as service:
+            mark = service.record.embedded_id
+            assert _carrying(mark)
             yield service
+    assert _carrying(mark) == []
+    assert not Path(service.record.ray_folder).exists()
 
 
 @pytest.fixture
 def client(service: EmbeddedService) -> Iterator[SdcnClient]:
     with SdcnClient(service.record.url) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def trained_by_two(service: EmbeddedService) -> JobRead:
+    """A training by two processes, to its end."""
+    with SdcnClient(service.record.url) as client:
+        return ended(client, TrainSpec(preset="tiny", resources=Resources(num_workers=2, cpus_per_worker=1)))
 
 
 def ended(client: SdcnClient, spec: JobSpec) -> JobRead:
@@ -88,7 +100,7 @@ def voc(path: str, **overrides: object) -> TrainSpec:
 def test_photographs_and_a_pretrained_backbone_train_through_rest(client: SdcnClient, service: EmbeddedService) -> None:
     if shared_folder() is None:
         pytest.skip("the folder shared/ with voc12_tiny and the SqueezeNet weights is not beside the project")
-    job = ended(client, TrainSpec(preset="voc_squeezenet", overrides=SHORT_ON_PHOTOGRAPHS))  # type: ignore[arg-type]
+    job = ended(client, TrainSpec(preset="voc_squeezenet", export=False, overrides=SHORT_ON_PHOTOGRAPHS))  # type: ignore[arg-type]
     assert job.state is JobState.SUCCEEDED, job.failure
     results = client.results(job.id)
     assert results.classes == ("cat", "cow", "dog", "horse", "sheep")
@@ -114,7 +126,7 @@ def test_a_registered_folder_is_read_counted_and_trained_on_by_its_name(
     train, test = found.counts.splits
     assert (train.images, test.images, train.classes["cat"].images, train.objects) == (4, 4, 2, 4)
     by_name = {"data.source": {"kind": "registered", "name": "small"}}
-    job = ended(client, TrainSpec.model_validate({"preset": "tiny", "overrides": by_name}))
+    job = ended(client, TrainSpec.model_validate({"preset": "tiny", "export": False, "overrides": by_name}))
     assert job.state is JobState.SUCCEEDED, job.failure
     assert client.results(job.id).classes == ("cat", "dog")
     client.remove_dataset("small")
@@ -132,10 +144,10 @@ def test_a_registered_folder_with_a_broken_image_is_refused_and_so_are_jobs_on_i
         client.submit(TrainSpec.model_validate({"preset": "tiny", "overrides": by_name}))
 
 
-def test_two_workers_train_one_job(client: SdcnClient) -> None:
-    job = ended(client, TrainSpec(preset="tiny", resources=Resources(num_workers=2, cpus_per_worker=1)))
-    assert job.state is JobState.SUCCEEDED, job.failure
-    assert client.results(job.id).trained.num_test_images == 8
+def test_two_workers_train_one_job_whose_model_is_exported(client: SdcnClient, trained_by_two: JobRead) -> None:
+    assert trained_by_two.state is JobState.SUCCEEDED, trained_by_two.failure
+    assert client.results(trained_by_two.id).trained.num_test_images == 8
+    assert {Path(artifact).name for artifact in trained_by_two.artifacts} >= {"model.pt", "model.pt2", "model.onnx"}
 
 
 def test_a_running_job_is_cancelled_with_its_checkpoint_kept_which_can_be_judged(
@@ -154,6 +166,9 @@ def test_a_running_job_is_cancelled_with_its_checkpoint_kept_which_can_be_judged
     found = client.results(judged.id)
     assert isinstance(found, EvaluateResults)
     assert (found.checkpoint, found.ap_split) == (max(kept), "train")
+    assert found.judgement.num_train_images == 12
+    written = service.home / "runs" / judged.id / "artifacts" / "results.json"
+    assert json.loads(written.read_text()) == found.model_dump(mode="json")
 
 
 @pytest.mark.parametrize(
@@ -196,9 +211,8 @@ def test_missing_weights_fail_the_job_and_are_named(client: SdcnClient) -> None:
 
 
 def test_every_call_of_the_readme_does_what_it_says(
-    client: SdcnClient, service: EmbeddedService, tmp_path: Path
+    client: SdcnClient, service: EmbeddedService, trained_by_two: JobRead, tmp_path: Path
 ) -> None:
-    done = ended(client, TrainSpec(preset="tiny"))
     study = ended(client, AblationSpec(preset="tiny", study="oicr-against-sdcn"))
     assert study.state is JobState.SUCCEEDED, study.failure
     scene = next((service.home / "cache").rglob("JPEGImages/*"))
@@ -210,7 +224,7 @@ def test_every_call_of_the_readme_does_what_it_says(
         "PYTHONPATH": str(README.parent),
     }
     for command in readme_calls():
-        job = job_for(command, client, done)
+        job = job_for(command, client, trained_by_two)
         command = (
             command.replace("JOB", job.id)
             .replace("STUDY", study.id)
@@ -248,15 +262,6 @@ def readme_calls() -> list[str]:
     block = section.split("```sh\n")[1].split("```")[0].replace("\\\n", " ")
     lines = [line.split("  #")[0].strip() for line in block.splitlines()]
     return [command for line in lines for command in line.split("; ") if command]
-
-
-def test_nothing_of_the_service_is_left_when_it_stops(tmp_path: Path) -> None:
-    with EmbeddedService(tmp_path, tell=lambda *_: None) as service:
-        mark = service.record.embedded_id
-        assert _carrying(mark)
-    assert _carrying(mark) == []
-    assert not Path(service.record.ray_folder).exists()
-    shutil.rmtree(tmp_path)
 
 
 def _carrying(mark: str) -> list[int]:

@@ -1,11 +1,7 @@
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 import tarfile
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -21,7 +17,7 @@ from service.jobs.study_results import EvaluateResults
 from service.run_files.checkpoints import checkpoint_name
 from tests.sdcn_core.data.voc_folders import an_object, write_voc
 from tests.workers.executors.trained import ContextOf, trained_experiment, write_model
-from workers.attempt_folder import RunFolder, Succeeded
+from workers.attempt_folder import RunFolder
 from workers.errors import AttemptStopped
 from workers.executors.base import JobContext
 from workers.executors.evaluate import (
@@ -228,15 +224,3 @@ def test_a_split_known_to_a_server_alone_is_not_judged_for_nothing(context_of: C
     data = judged_experiment(asked, trained_experiment()).data
     with pytest.raises(DatasetError, match=r"'test' has neither boxes nor labels.*evaluation\.comp4"):
         prepare_judged_data(context, data, SCENE_CLASSES)
-
-
-@pytest.mark.integration
-def test_an_evaluation_runs_as_a_task_of_rays(context: JobContext) -> None:
-    with tempfile.TemporaryDirectory(prefix="sdcn-", dir="/tmp") as scratch:  # sockets in it have short names only
-        context.folder.write_order(context.order.model_copy(update={"scratch": Path(scratch)}))
-        command = [sys.executable, "-m", "workers.attempt", str(context.folder.path), str(os.getpid())]
-        subprocess.run(command, check=True, capture_output=True, start_new_session=True)
-    outcome = context.folder.read_outcome()
-    assert isinstance(outcome, Succeeded), outcome
-    assert EvaluateResults.model_validate(outcome.results).judgement.num_train_images == 6
-    assert json.loads(outcome.artifacts["results.json"].read_text()) == outcome.results
