@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,13 +134,25 @@ def test_a_fast_rcnn_with_pool4_is_exported_at_its_stride(exported: Exporter) ->
     np.testing.assert_allclose(moved, decode_boxes(boxes, own.deltas), rtol=1e-4, atol=1e-2)
 
 
-def test_a_file_whose_boxes_differ_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def already_translated(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The model of these files, whose translation to ONNX, which takes seconds, is not made again but copied."""
+
+    def copied(program: object, path: Path, *, properties: object) -> None:
+        shutil.copy(files["model.onnx"], path)
+
+    monkeypatch.setattr(exporting, "export_onnx", copied)
+    return files["model.onnx"].parent / "model.pt"
+
+
+def test_a_file_whose_boxes_differ_is_not_kept(
+    exported: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def moved_by_a_pixel(path: Path, image: torch.Tensor, proposals: torch.Tensor) -> tuple[np.ndarray, ...]:
         scores, boxes = run_onnx(path, image, proposals)
         return scores, boxes + 1
 
+    path = already_translated(exported(box_regression=True)[1], monkeypatch)
     monkeypatch.setattr(exporting, "run_onnx", moved_by_a_pixel)
-    path = write_model(tmp_path / "model.pt", experiment_of(box_regression=True))
     with pytest.raises(ExportFailed, match=r"model\.onnx of model .* differently by 0\.008"):
         export_model(path, tmp_path / "out")
 
@@ -236,9 +249,11 @@ def test_the_package_imports_without_onnx() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=120).returncode == 0
 
 
-def test_a_file_that_scores_differently_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_scores_differently_is_not_kept(
+    exported: Exporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = already_translated(exported()[1], monkeypatch)
     monkeypatch.setattr(exporting, "run_onnx", lambda *arguments: (run_onnx(*arguments)[0] + np.float32(0.01),))
-    path = write_model(tmp_path / "model.pt", experiment_of())
     with pytest.raises(ExportFailed, match=r"model\.onnx of model .* scores differently by 0\.01"):
         export_model(path, tmp_path / "out")
     assert [file.name for file in (tmp_path / "out").iterdir()] == ["model.pt2"]
