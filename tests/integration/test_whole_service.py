@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -62,7 +63,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(roots: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedService]:
-    """Up for all tests of this file. Nothing of it may be left when it stops, whatever they have left waiting."""
+    """Up for all tests of this file. Nothing of it may be left when it stops."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("SDCN_DATA_ROOT", str(roots / "data"))
         environment.setenv("SDCN_WEIGHTS_ROOT", str(roots / "weights"))
@@ -236,6 +237,15 @@ def test_every_call_of_the_readme_does_what_it_says(
         )
         assert ran.returncode == 0, f"{command}: {ran.stdout[-500:]} {ran.stderr[-500:]}"
         assert ran.stdout
+        end_what_was_begun(client)
+
+
+def end_what_was_begun(client: SdcnClient) -> None:
+    """Nobody waits for the studies that the calls submit; trained beside the next calls, they would slow them."""
+    for job in client.jobs():
+        if not job.state.is_terminal:
+            with suppress(ApiProblem):  # it has ended meanwhile
+                client.cancel(job.id, force=True)
 
 
 def job_for(command: str, client: SdcnClient, done: JobRead) -> JobRead:
