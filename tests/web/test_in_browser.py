@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 from fastapi import FastAPI
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from service.queue.records import Settlement
 from service.web import job_pages
@@ -149,6 +149,31 @@ def test_a_page_hears_of_what_happens_before_it_would_ask(
     examples.queue.settle(claim, Settlement.released("the worker is shutting down"))
     expect(log).to_have_text("a line of the log")
     expect(watched.page.get_by_role("status").first).to_contain_text("retry wait")
+
+
+def test_a_page_looks_again_when_something_happens_while_it_looks(
+    watched: Watched, examples: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_pages, "LIVE_MS", 3_600_000)
+    claim = examples.running(until=200)
+    page = watched.page
+    page.add_init_script(
+        """window.heard = 0;
+        window.EventSource = class extends EventSource {
+          constructor(url) { super(url); this.addEventListener("state", () => window.heard++); }
+        };"""
+    )
+
+    def overtaken(route: Route) -> None:
+        before = route.fetch()
+        heard = page.evaluate("window.heard")
+        examples.queue.settle(claim, Settlement.released("the worker is shutting down"))
+        page.wait_for_function("heard => window.heard > heard", arg=heard)
+        route.fulfill(response=before)
+
+    page.route("**/live", overtaken, times=1)
+    watched.goto(f"/jobs/{claim.job_id}")
+    expect(page.get_by_role("status").first).to_contain_text("retry wait")
 
 
 def test_what_the_reader_does_survives_the_renewal(watched: Watched, examples: Examples) -> None:
