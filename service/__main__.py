@@ -6,9 +6,9 @@ import structlog
 import uvicorn
 
 from service.app import create_app
-from service.errors import ServiceError
+from service.errors import DatabaseUnavailable, ServiceError
 from service.logging import set_up_logging
-from service.serving import Server
+from service.serving import Server, refuse_unguarded
 from service.settings import ServiceSettings, read_settings
 
 
@@ -21,6 +21,10 @@ def main() -> int:
         return 2
     try:
         app = create_app(settings)
+        refuse_unguarded(settings)
+    except DatabaseUnavailable as error:
+        log.error("database.unavailable", reason=error.detail)
+        return 1
     except ServiceError as error:
         log.error("settings.refused", reason=error.detail)
         return 2

@@ -10,9 +10,11 @@ from fastapi_offline import FastAPIOffline
 
 from service.api import (
     artifacts,
+    audit,
     datasets,
     health,
     jobs,
+    keys,
     metrics,
     models,
     operations,
@@ -23,7 +25,9 @@ from service.api import (
 )
 from service.api.body_limit import BodyLimit
 from service.api.documentation import document_problems
+from service.api.gate import Gate
 from service.api.http_figures import HttpMeter
+from service.api.key_ring import KeyRing
 from service.api.lingering import LingeringClose
 from service.api.metrics import Figures
 from service.api.middleware import RequestScope
@@ -31,10 +35,12 @@ from service.api.problems import handle_problems
 from service.api.readiness import Readiness
 from service.models import ModelCatalogue
 from service.predictor import Predictor
+from service.queue.audit import AuditLog
 from service.queue.database import open_database
 from service.queue.datasets import DatasetRegister
 from service.queue.event_log import EventLog
 from service.queue.figures import QueueCounter
+from service.queue.keys import KeyRegister
 from service.queue.migrations import upgrade
 from service.queue.outbox import Outbox
 from service.queue.repository import JobQueue
@@ -84,6 +90,9 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.events = EventLog(engine)
     app.state.watcher = Watcher(app.state.events, max_streams=settings.max_streams)
     app.state.webhooks = WebhookRegister(engine)
+    app.state.keys = KeyRegister(engine)
+    app.state.key_ring = KeyRing(app.state.keys)
+    app.state.audit = AuditLog(engine)
     app.state.models = ModelCatalogue(app.state.queue, settings.runs)
     app.state.registry = ModelRegistry(settings.mlflow_tracking_uri)
     token = settings.predictor_token
@@ -95,12 +104,14 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.add_middleware(
         BodyLimit, max_bytes=settings.max_body_bytes, exceptions={predicting: settings.max_predict_bytes}
     )
+    app.add_middleware(Gate, keys=app.state.key_ring, is_open=settings.is_open)
     app.add_middleware(RequestScope, hosts=settings.accepted_hosts)
     app.add_middleware(LingeringClose)
     app.add_middleware(HttpMeter, figures=app.state.figures.http)
-    rooms = (jobs, operations, study_runs, watching, artifacts, datasets, models, presets, webhooks, health, metrics)
-    for room in rooms:
+    for room in (jobs, operations, study_runs, watching, artifacts, datasets, models, presets, webhooks, keys, audit):
         app.include_router(room.router)
+    app.include_router(health.router)
+    app.include_router(metrics.router)
     document_problems(app)
     mount(app)
     return app

@@ -19,6 +19,8 @@ ServiceError                     500
 ├── WebhookNotFound              404  no webhook has this id
 ├── WebhookRefused               422  its address may not be reached
 ├── TooManyWebhooks              409  as many are registered as there may be
+├── KeyNotFound                  404  no key has this id
+├── LastAdminKey                 409  nobody could give out keys any more
 ├── PredictorRefused                  the predictor cannot use the images; the status is its own
 ├── PredictorUnavailable         503  likewise RegistryUnavailable: what answers this is away
 ├── DatabaseUnavailable          503  the queue cannot be reached; trying again later helps
@@ -214,6 +216,20 @@ class TooManyWebhooks(ServiceError):
 
     status = 409
     title = "Too many webhooks"
+
+
+class KeyNotFound(ServiceError):
+    """No key has this id."""
+
+    status = 404
+    title = "No such key"
+
+
+class LastAdminKey(ServiceError):
+    """Without this key nobody could give out keys any more."""
+
+    status = 409
+    title = "The key is the last of its scope"
 
 
 class PredictorRefused(ServiceError):

@@ -1,7 +1,7 @@
 """Logging of every process of the service: structlog events, also from libraries; JSON lines unless a person reads.
 
-No line shows a secret: what the environment or a secret's file names as one, and the password of any URL, is blotted
-out of the finished line, whoever wrote it.
+No line shows a secret: what the environment or a secret's file names as one, the password of any URL, and keys that
+the service gave out are blotted out of the finished line, whoever wrote it.
 """
 
 import json
@@ -17,6 +17,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.secret_files import secret_variables
+from service.tokens import TOKEN
 
 BLOT = "***"
 SHORTEST_SECRET = 6
@@ -107,6 +108,7 @@ class _Blotter:
 
     def __call__(self, _logger: WrappedLogger, _method: str, line: Any) -> str:  # noqa: ANN401 - as the renderer left it
         text = _PASSWORD_IN_URL.sub(rf"\1:{BLOT}@", str(line))
+        text = TOKEN.sub(rf"sdcn_\1_{BLOT}", text)  # its id may be seen: it names the key in the audit too
         return text if self._secrets is None else self._secrets.sub(BLOT, text)
 
 

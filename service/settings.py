@@ -4,6 +4,7 @@ Any of them may be a file instead, named like the variable in small letters, in 
 Kubernetes put secrets, or in the folder that SDCN_SECRETS names. The environment goes before files.
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -44,7 +45,10 @@ class ServiceSettings(BaseSettings):
     min_free_bytes: int = Field(default=64 * 2**20, ge=0)
     """with less room on the disk of `home`, the API is not ready and workers claim no job"""
     api_host: str = "127.0.0.1"
-    """address to listen on; loopback, as there are no accounts"""
+    """address to listen on; elsewhere than on loopback only once there is a key of scope admin"""
+    open_on_loopback: bool = False
+    """whether clients need no key while the API listens on loopback: whoever is on the machine may do everything.
+    `sdcn up` sets it"""
     api_port: int = Field(default=8000, ge=0, le=65535)
     """0: any free one"""
     allowed_hosts: tuple[str, ...] = ()
@@ -122,6 +126,19 @@ class ServiceSettings(BaseSettings):
     def runs(self) -> Path:
         """Where each job has its folder."""
         return self.home / "runs"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the API."""
+        try:
+            return ipaddress.ip_address(self.api_host.strip("[]")).is_loopback
+        except ValueError:
+            return self.api_host == "localhost"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether clients need no key."""
+        return self.open_on_loopback and self.on_loopback
 
     @property
     def accepted_hosts(self) -> frozenset[str] | None:

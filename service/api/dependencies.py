@@ -7,11 +7,14 @@ from fastapi import Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from sdcn_core.config.data import Name
+from service.api.key_ring import KeyRing
 from service.errors import DatasetNotFound, JobNotFound
 from service.models import ModelCatalogue
 from service.predictor import Predictor
+from service.queue.audit import AuditLog
 from service.queue.datasets import DatasetRegister
 from service.queue.event_log import EventLog
+from service.queue.keys import KeyRegister
 from service.queue.repository import JobQueue
 from service.queue.webhooks import WebhookRegister
 from service.registry import ModelRegistry
@@ -71,6 +74,21 @@ async def _webhooks(request: Request) -> WebhookRegister:
     return webhooks
 
 
+async def _keys(request: Request) -> KeyRegister:
+    keys: KeyRegister = request.app.state.keys
+    return keys
+
+
+async def _key_ring(request: Request) -> KeyRing:
+    ring: KeyRing = request.app.state.key_ring
+    return ring
+
+
+async def _audit(request: Request) -> AuditLog:
+    audit: AuditLog = request.app.state.audit
+    return audit
+
+
 async def _models(request: Request) -> ModelCatalogue:
     models: ModelCatalogue = request.app.state.models
     return models
@@ -121,6 +139,9 @@ SeriesDep = Annotated[SeriesReader, Depends(_series)]
 EventLogDep = Annotated[EventLog, Depends(_events)]
 WatcherDep = Annotated[Watcher, Depends(_watcher)]
 WebhooksDep = Annotated[WebhookRegister, Depends(_webhooks)]
+KeysDep = Annotated[KeyRegister, Depends(_keys)]
+KeyRingDep = Annotated[KeyRing, Depends(_key_ring)]
+AuditDep = Annotated[AuditLog, Depends(_audit)]
 ModelsDep = Annotated[ModelCatalogue, Depends(_models)]
 RegistryDep = Annotated[ModelRegistry, Depends(_registry)]
 PredictorDep = Annotated[Predictor, Depends(_predictor)]

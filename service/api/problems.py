@@ -52,6 +52,11 @@ def handle_problems(app: FastAPI) -> None:
 
 async def _service_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
+    return service_problem(error)
+
+
+def service_problem(error: ServiceError) -> Response:
+    """The answer to what the service refuses or cannot do."""
     if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         log.error("request.failed", error=type(error).__name__, detail=error.detail)
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -14,11 +14,12 @@ class CrossSiteRequest(ServiceError):
     title = "The request came from another site"
 
 
-async def refuse_cross_site(request: Request) -> None:
-    """Let through what the browser says came from here, and clients that are no browsers and say nothing.
+async def refuse_cross_site(request: Request, *, is_browser: bool = False) -> None:
+    """Let through what the browser says came from here, and clients that say nothing unless they are browsers.
 
     Raises:
-        CrossSiteRequest: Sec-Fetch-Site or, where a browser leaves it out, Origin names another site.
+        CrossSiteRequest: Sec-Fetch-Site or, where a browser leaves it out, Origin names another site; or a browser
+            sends neither.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -26,6 +27,8 @@ async def refuse_cross_site(request: Request) -> None:
             raise CrossSiteRequest(f"a page elsewhere ({site}) sent this; send it from this service's own pages")
         return
     origin = request.headers.get("origin")
+    if origin is None and is_browser:
+        raise CrossSiteRequest("the browser does not say which page sent this; send it from this service's own pages")
     if origin is not None and _host(origin) != request.headers.get("host", "").lower():
         raise CrossSiteRequest(f"{origin} sent this; send it from this service's own pages")
 
@@ -38,4 +41,8 @@ def _host(origin: str) -> str | None:
         return None
 
 
-SAME_SITE = Depends(refuse_cross_site)
+async def _refuse_cross_site(request: Request) -> None:
+    await refuse_cross_site(request)
+
+
+SAME_SITE = Depends(_refuse_cross_site)

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from service.client import (
     dataset_commands,
     job_commands,
+    key_commands,
     log_commands,
     model_commands,
     study_commands,
@@ -236,6 +237,8 @@ app.command()(study_commands.artifacts)
 app.command()(model_commands.models)
 app.add_typer(dataset_commands.app, name="datasets")
 app.add_typer(webhook_commands.app, name="webhooks")
+app.add_typer(key_commands.app, name="keys")
+app.command()(key_commands.audit)
 
 
 @app.command()

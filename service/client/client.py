@@ -9,6 +9,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
+from service.client.access import Access
 from service.client.connection import Params, segment, segments
 from service.client.downloads import Downloads
 from service.client.errors import ClientError, NoStream, ServerUnreachable
@@ -42,7 +43,7 @@ from service.jobs.watch_answers import ProgressRead
 TableFormat = Literal["markdown", "latex", "csv", "json"]
 
 
-class SdcnClient(JobStreams, Downloads, Webhooks):
+class SdcnClient(JobStreams, Downloads, Webhooks, Access):
     """One service, by its address: submit jobs, watch them, read what they found.
 
     Every method may raise ApiProblem (the service refused), ServerUnreachable (nobody answers) and UnsendableRequest
@@ -51,6 +52,8 @@ class SdcnClient(JobStreams, Downloads, Webhooks):
     Args:
         base_url: such as http://127.0.0.1:8000. This machine is never reached through the environment's proxy, which
             would look for the service on its own.
+        key: an API key; None: the service is open. `service.client.credentials.api_key` finds the one that the
+            environment or a file holds.
         transport: something else than the network, for tests.
 
     Raises:

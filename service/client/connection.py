@@ -11,10 +11,11 @@ import httpx
 from pydantic import BaseModel
 
 from service.client.errors import ApiProblem, ServerUnreachable, UnsendableRequest
+from service.jobs.access import KeyList
 from service.jobs.answers import DatasetList, JobList, ModelList, Problem
 
 AnswerT = TypeVar("AnswerT", bound=BaseModel)
-PageT = TypeVar("PageT", JobList, ModelList, DatasetList)
+PageT = TypeVar("PageT", JobList, ModelList, DatasetList, KeyList)
 Params = Mapping[str, str | list[str]]
 """after the `?`; a list is one parameter several times"""
 
@@ -25,17 +26,26 @@ class Connection:
     Args:
         base_url: such as http://127.0.0.1:8000. This machine is never reached through the environment's proxy, which
             would look for the service on its own.
+        key: an API key; None: the service is open.
         transport: something else than the network, for tests.
 
     Raises:
         httpx.InvalidURL: `base_url` is none.
     """
 
-    def __init__(self, base_url: str, *, timeout_s: float = 40.0, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        key: str | None = None,
+        timeout_s: float = 40.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
         self._http = httpx.Client(
             base_url=self.base_url,
+            headers={} if key is None else {"Authorization": f"Bearer {key}"},
             timeout=timeout_s,
             transport=transport,
             trust_env=not _is_loopback(httpx.URL(self.base_url).host),

@@ -5,6 +5,7 @@ ClientError
 ├── ServerUnreachable   nobody answers at the address
 ├── NoStream            what is between here and the service lets no stream through
 ├── ServerUnknown       no address was given and none was found
+├── KeyUnusable         the key that was given is none, or lies where others can read it
 ├── UnsendableRequest   what was given has no place in a request
 └── BrokenDownload      what arrived is not what was listed
 """
@@ -64,6 +65,12 @@ class NoStream(ClientError):
 
 class ServerUnknown(ClientError):
     """No address was given, and no service has left one in the home folder."""
+
+
+class KeyUnusable(ClientError):
+    """The key that the environment or a file holds cannot be used; the message never has it."""
+
+    exit_code = 2
 
 
 class UnsendableRequest(ClientError):

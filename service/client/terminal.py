@@ -13,6 +13,7 @@ from rich.console import Console
 
 from service.client.address import server_url
 from service.client.client import SdcnClient
+from service.client.credentials import api_key
 
 Url = Annotated[
     str | None, typer.Option("--url", help="Address of the service; else SDCN_URL, else the home folder's.")
@@ -37,6 +38,7 @@ def open_client(url: str | None, home: Path | None) -> SdcnClient:
 
     Raises:
         ServerUnknown: none does.
+        KeyUnusable: the key that the environment or a file holds cannot be used.
         typer.BadParameter: what they name is no address, or the environment names a proxy that cannot be used.
     """
     address = server_url(url, home)
@@ -47,7 +49,7 @@ def open_client(url: str | None, home: Path | None) -> SdcnClient:
     if parsed.scheme not in {"http", "https"} or not parsed.host:
         raise typer.BadParameter(_no_address(address, "http:// or https:// and a host are missing"))
     try:
-        return SdcnClient(address)
+        return SdcnClient(address, key=api_key())
     except (ValueError, ImportError, httpx.InvalidURL) as error:  # of the address nothing is wrong
         raise typer.BadParameter(
             f"the proxy that the environment names for {address} cannot be used: {error}"

@@ -105,6 +105,7 @@ def api(layout: Layout) -> Component:
         environment=layout.environment(
             SDCN_API_HOST=LOOPBACK,
             SDCN_API_PORT=str(layout.api),
+            SDCN_OPEN_ON_LOOPBACK="true",
             SDCN_TRACKING_URL=record.mlflow_url,
             SDCN_MLFLOW_TRACKING_URI=record.mlflow_url,
             SDCN_RAY_DASHBOARD_URL=record.ray_dashboard_url,

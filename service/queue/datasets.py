@@ -5,8 +5,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import DatasetExists, DatasetInUse
+from service.jobs.access import Action
 from service.jobs.data_specs import CheckDataSpec, DatasetSpec
 from service.jobs.states import JobState
+from service.queue.audit import note_action
 from service.queue.database import Clock
 from service.queue.dataset_use import unfinished_users, unknown_dataset, use_datasets
 from service.queue.new_jobs import insert_job
@@ -39,6 +41,7 @@ class DatasetRegister:
                 session.add(row)
                 session.flush()
                 use_datasets(session, check.id, (spec.name,))
+                note_action(session, Action.DATASET_ADD, spec.name, now=now, job=check.id)
                 return read_dataset(row, check)
         except IntegrityError:
             raise DatasetExists(
@@ -85,6 +88,7 @@ class DatasetRegister:
                 use_datasets(session, check.id, (name,))
                 row.check_job_id = check.id
                 session.flush()
+            note_action(session, Action.DATASET_CHECK, name, now=now, job=check.id)
             return read_dataset(row, check)
 
     def remove(self, name: str) -> None:
@@ -94,7 +98,7 @@ class DatasetRegister:
             DatasetNotFound: there is no such data set.
             DatasetInUse: jobs that have not ended use it; the message names them.
         """
-        with self.transactions.writing() as (session, _now):
+        with self.transactions.writing() as (session, now):
             row = _row(session, name, lock=True)
             if users := unfinished_users(session, name):
                 more = f" and {len(users) - SHOWN_JOBS} more" if len(users) > SHOWN_JOBS else ""
@@ -103,6 +107,7 @@ class DatasetRegister:
                     " them, or cancel them first"
                 )
             session.delete(row)
+            note_action(session, Action.DATASET_REMOVE, name, now=now)
 
 
 def _insert_check(session: Session, spec: DatasetSpec, now: int) -> JobRow:

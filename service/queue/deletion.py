@@ -8,7 +8,9 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from service.errors import JobBusy, JobNeeded
+from service.jobs.access import Action
 from service.jobs.states import TERMINAL, JobState
+from service.queue.audit import note_action
 from service.queue.figures import tally_attempts
 from service.queue.parts import QueuePart, find
 from service.queue.tables import DatasetRow, DeletionRow, DependencyRow, JobRow
@@ -29,8 +31,8 @@ class Deletions(QueuePart):
     """The queue, as who deletes sees it."""
 
     def delete(self, job_id: str) -> None:
-        """Forget a job that has ended, with its attempts and its trail; its files and MLflow runs are removed by
-        the next reconciler.
+        """Forget a job that has ended, with its attempts and its trail, of which the audit keeps what clients did;
+        its files and MLflow runs are removed by the next reconciler.
 
         Raises:
             JobNotFound: no job has this id.
@@ -44,7 +46,8 @@ class Deletions(QueuePart):
             _refuse_needed(session, job_id)
             tally_attempts(session, job_id)
             session.add(DeletionRow(job_id=job_id, tracking_run_id=row.tracking_run_id, requested_at=now))
-            session.flush()
+            last = {"kind": row.kind, "name": row.name, "state": row.state, "attempts": row.attempt}
+            note_action(session, Action.JOB_DELETE, job_id, now=now, **last)
             session.execute(delete(JobRow).where(JobRow.id == job_id))
 
     def users_of_model(self, job_id: str) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from service.errors import IdempotencyKeyReused
+from service.jobs.access import Action
 from service.jobs.specs import JobSpec
+from service.queue.audit import note_action
 from service.queue.dataset_use import use_datasets
 from service.queue.new_jobs import insert_job
 from service.queue.parts import QueuePart, with_attempts
@@ -51,6 +53,8 @@ class Intake(QueuePart):
                     session, spec, key=idempotency_key, body_digest=body_digest, now=now, cloned_from=cloned_from
                 )
                 use_datasets(session, row.id, datasets)
+                told = {} if cloned_from is None else {"cloned_from": cloned_from}
+                note_action(session, Action.JOB_SUBMIT, row.id, now=now, kind=row.kind, name=row.name, **told)
                 return read_job(row, ()), True
 
         try:

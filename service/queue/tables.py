@@ -17,6 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from service.jobs.access import Scope
 from service.jobs.states import (
     CLAIMABLE,
     LEASED,
@@ -323,3 +324,49 @@ class DeliveryRow(Base):
     last_error: Mapped[str | None] = mapped_column(String(500))
     created_at: Mapped[int] = mapped_column(BigInteger)
     ended_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class ApiKeyRow(Base):
+    """A key by which clients are known. None is ever removed, so that the audit's ids keep their meaning."""
+
+    __tablename__ = "api_key"
+    __table_args__ = (CheckConstraint(one_of("scope", Scope), name="scope"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    digest: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of its secret"""
+    scope: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    created_by: Mapped[str] = mapped_column(String(64))
+    expires_at: Mapped[int | None] = mapped_column(BigInteger)
+    revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class SessionRow(Base):
+    """A browser that has signed in with a key; it ends with the key at the latest."""
+
+    __tablename__ = "web_session"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of the cookie's secret"""
+    key_id: Mapped[str] = mapped_column(ForeignKey("api_key.id", ondelete="CASCADE"))
+    expires_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class AuditRow(Base):
+    """What clients did, append-only: one row an action, written in its transaction. It refers to nothing, so that it
+    outlives the job that it is about.
+    """
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("ix_audit_subject", "subject", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    key_id: Mapped[str | None] = mapped_column(String(32))
+    key_name: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(200))
+    details: Mapped[dict[str, Any]]

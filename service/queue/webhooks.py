@@ -7,7 +7,9 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from service.errors import TooManyWebhooks, WebhookNotFound
+from service.jobs.access import Action
 from service.jobs.states import DeliveryState, JobState
+from service.queue.audit import note_action
 from service.queue.database import Clock
 from service.queue.outbox import message_id
 from service.queue.reading import to_time
@@ -41,6 +43,7 @@ class WebhookRegister:
             )
             session.add(row)
             session.flush()
+            note_action(session, Action.WEBHOOK_ADD, row.id, now=now)
             return _read(row, {})
 
     def all(self) -> tuple[Webhook, ...]:
@@ -87,8 +90,9 @@ class WebhookRegister:
         Raises:
             WebhookNotFound: there is no such webhook.
         """
-        with self._transactions.writing() as (session, _now):
+        with self._transactions.writing() as (session, now):
             session.delete(_row(session, webhook_id))
+            note_action(session, Action.WEBHOOK_REMOVE, webhook_id, now=now)
 
 
 def _row(session: Session, webhook_id: str) -> WebhookRow:

@@ -4,8 +4,10 @@ from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from service.errors import JobAlreadyEnded, JobBusy, SpecUnreadable
+from service.jobs.access import Action
 from service.jobs.specs import JOB_SPEC
 from service.jobs.states import Desired, FailureReason, JobState
+from service.queue.audit import note_action
 from service.queue.dependencies import standing, start_of
 from service.queue.new_jobs import API
 from service.queue.parts import QueuePart, find, with_attempts
@@ -41,6 +43,7 @@ class Wishes(QueuePart):
                 row.failure_reason = FailureReason.USER
                 row.failure_message = "cancelled on request while no attempt ran"
                 self._moves.move(session, row, JobState.CANCELLED, actor=API, note=None, now=now)
+            note_action(session, Action.JOB_CANCEL, job_id, now=now, force=force)
             return with_attempts(session, row)
 
     def request_pause(self, job_id: str) -> Job:
@@ -57,6 +60,7 @@ class Wishes(QueuePart):
             _raise_wish(row, Desired.PAUSE, now)
             if state.is_waiting and state is not JobState.PAUSED:
                 self._moves.move(session, row, JobState.PAUSED, actor=API, note=None, now=now)
+            note_action(session, Action.JOB_PAUSE, job_id, now=now)
             return with_attempts(session, row)
 
     def resume(self, job_id: str) -> Job:
@@ -74,6 +78,7 @@ class Wishes(QueuePart):
             elif row.desired == Desired.PAUSE:
                 row.desired = Desired.RUN
                 row.updated_at = now
+            note_action(session, Action.JOB_RESUME, job_id, now=now)
             return with_attempts(session, row)
 
     def retry(self, job_id: str) -> Job:
@@ -97,6 +102,7 @@ class Wishes(QueuePart):
                     raise JobBusy(f"job {job_id} waits for job {other}, which is {state}: try that one again first")
             row.failed_attempts = row.lost_attempts = row.ran_ms = 0
             self._begin_again(session, row, now)
+            note_action(session, Action.JOB_RETRY, job_id, now=now)
             return with_attempts(session, row)
 
     def set_priority(self, job_id: str, priority: int) -> Job:
@@ -115,6 +121,7 @@ class Wishes(QueuePart):
             if row.priority != priority:
                 row.priority = priority
                 row.updated_at = now
+            note_action(session, Action.JOB_PRIORITY, job_id, now=now, priority=priority)
             return with_attempts(session, row)
 
     def _begin_again(self, session: Session, row: JobRow, now: int) -> None:

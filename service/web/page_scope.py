@@ -2,12 +2,14 @@
 
 import json
 import re
+from http import HTTPStatus
+from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.problems import MEDIA_TYPE
-from service.web.rendering import render
+from service.web.rendering import render, signed_in
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -83,12 +85,24 @@ def _problem_page(scope: Scope, body: bytes) -> bytes:
         problem = json.loads(body)
     except ValueError:  # the body was cut off, as for HEAD
         problem = {}
+    settings = scope["app"].state.settings
+    if problem.get("status") == HTTPStatus.UNAUTHORIZED:
+        return render("sign_in.html", settings, next=_asked_page(scope), wrong=False).encode()
     return render(
         "problem.html",
-        scope["app"].state.settings,
+        settings,
+        signed_in=signed_in(scope),
         title=problem.get("title", "The request was refused"),
         detail=problem.get("detail", ""),
         status=problem.get("status", ""),
         fields=problem.get("errors", ()),
         request_id=problem.get("request_id"),
     ).encode()
+
+
+def _asked_page(scope: Scope) -> str:
+    """Where to go after signing in: the page that was asked for; what was to be changed is not done by itself."""
+    if scope["method"] != "GET":
+        return "/"
+    query = scope["query_string"].decode("latin-1")
+    return quote(scope["path"]) + (f"?{query}" if query else "")

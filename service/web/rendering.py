@@ -7,6 +7,7 @@ from typing import Annotated, Any, Protocol
 from fastapi import Depends, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
+from starlette.types import Scope
 
 from service.settings import ServiceSettings
 from service.web import text
@@ -40,6 +41,12 @@ def render(template: str, settings: ServiceSettings, **context: Any) -> str:  # 
     )
 
 
+def signed_in(scope: Scope) -> str | None:
+    """The name of the key with which the browser has signed in; None: it has not."""
+    name: str | None = scope.get("state", {}).get("signed_in")
+    return name
+
+
 class Render(Protocol):
     def __call__(self, template: str, status: int = 200, **context: Any) -> HTMLResponse:  # noqa: ANN401
         """An answer with the rendered template."""
@@ -50,7 +57,8 @@ async def _render(request: Request) -> Render:
     settings: ServiceSettings = request.app.state.settings
 
     def answer(template: str, status: int = 200, **context: Any) -> HTMLResponse:  # noqa: ANN401
-        return HTMLResponse(render(template, settings, **context), status_code=status)
+        shown = {"signed_in": signed_in(request.scope), **context}
+        return HTMLResponse(render(template, settings, **shown), status_code=status)
 
     return answer
 

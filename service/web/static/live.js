@@ -80,6 +80,7 @@
       cache: "no-store",
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
+    if (answer.status === 401) location.reload(); // the session is over: the page to sign in is there instead
     if (!answer.ok) throw new Error(`status ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const then = page.getElementById(part.id);
