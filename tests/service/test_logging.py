@@ -9,6 +9,7 @@ import pytest
 import structlog
 
 from service.logging import set_up_logging
+from service.tokens import Token
 from tests.service.logged import logged
 
 
@@ -90,3 +91,14 @@ def test_the_password_of_any_url_is_on_no_line(stream: io.StringIO) -> None:
     structlog.get_logger().info("asked", url="http://somebody:geheim@mlflow:5000/x", other="http://host:5000/a@b")
     (line,) = lines(stream)
     assert (line["url"], line["other"]) == ("http://somebody:***@mlflow:5000/x", "http://host:5000/a@b")
+
+
+def test_a_key_that_the_service_gave_out_is_on_no_line_but_its_id_is(stream: io.StringIO) -> None:
+    token = Token.new()
+    structlog.get_logger().info("asked", header=f"Bearer {token.text}", cookie=f"sdcn_session={token.text}; a=b")
+    (line,) = lines(stream)
+    assert token.secret not in stream.getvalue()
+    assert (line["header"], line["cookie"]) == (
+        f"Bearer sdcn_{token.token_id}_***",
+        f"sdcn_session=sdcn_{token.token_id}_***; a=b",
+    )

@@ -25,7 +25,7 @@ ADMIN = {
 }
 """all that a key of scope submit is refused"""
 CHANGES_FOR_READERS = {("POST", "/sign-in"), ("POST", "/sign-out")}
-FRAMEWORKS = {("GET", "/openapi.json"), ("GET", "/docs"), ("GET", "/docs/oauth2-redirect")}
+FRAMEWORKS = {("GET", "/openapi.json"), ("GET", "/docs")}
 
 
 def routes_of(app: FastAPI) -> set[tuple[str, str]]:
