@@ -21,6 +21,7 @@ ServiceError                     500
 ├── TooManyWebhooks              409  as many are registered as there may be
 ├── KeyNotFound                  404  no key has this id
 ├── LastAdminKey                 409  nobody could give out keys any more
+├── QuotaExceeded                429  the key has as much as it may have at once
 ├── PredictorRefused                  the predictor cannot use the images; the status is its own
 ├── PredictorUnavailable         503  likewise RegistryUnavailable: what answers this is away
 ├── DatabaseUnavailable          503  the queue cannot be reached; trying again later helps
@@ -47,6 +48,8 @@ class ServiceError(Exception):
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "The service failed"
+    retry_after_s: ClassVar[int | None] = None
+    """when to ask again, where that may help"""
 
     def __init__(self, detail: str, fields: tuple[FieldProblem, ...] = ()) -> None:
         super().__init__(detail, fields)
@@ -230,6 +233,14 @@ class LastAdminKey(ServiceError):
 
     status = 409
     title = "The key is the last of its scope"
+
+
+class QuotaExceeded(ServiceError):
+    """The key has as much as it may have at once."""
+
+    status = 429
+    title = "The key's quota is used up"
+    retry_after_s = 30
 
 
 class PredictorRefused(ServiceError):

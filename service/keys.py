@@ -49,8 +49,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _create(keys: KeyRegister, asked: argparse.Namespace) -> None:
-    valid_s = None if asked.days is None else asked.days * DAY_S
-    made, token = keys.create(KeySpec(name=asked.name, scope=asked.scope, valid_s=valid_s))
+    spec = KeySpec(
+        name=asked.name,
+        scope=asked.scope,
+        valid_s=None if asked.days is None else asked.days * DAY_S,
+        max_queued_jobs=asked.max_queued,
+        max_running_gpus=asked.max_gpus,
+        requests_per_s=asked.max_rate,
+    )
+    made, token = keys.create(spec)
     _complain(f"key {made.key_id} of scope {made.scope} for {made.name}; it is not shown again:")
     sys.stdout.write(f"{token.text}\n")
 
@@ -83,6 +90,9 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("name", help="whose, or what for")
     create.add_argument("--scope", type=Scope, choices=list(Scope), default=Scope.READ, help="what it may do")
     create.add_argument("--days", type=int, help="how long it is good; else for ever")
+    create.add_argument("--max-queued", type=int, help="jobs that may wait at once; else any number")
+    create.add_argument("--max-gpus", type=int, help="GPUs that its jobs may hold at once")
+    create.add_argument("--max-rate", type=float, help="requests a second")
     create.set_defaults(command=_create)
     commands.add_parser("list", help="all keys, without their secrets").set_defaults(command=_list)
     revoke = commands.add_parser("revoke", help="let nobody in with a key any more")

@@ -68,6 +68,11 @@ def _add_access(operation: dict[str, Any], scope: Scope | None) -> None:
         "content": _CONTENT,
         "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
     }
+    responses["429"] = {
+        "description": "The key asks too often, or has as many jobs waiting as it may",
+        "content": _CONTENT,
+        "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+    }
     elsewhere = responses.get("403", {}).get("description")
     small = f"the key is not of scope {scope}"
     if scope is not Scope.READ or elsewhere:

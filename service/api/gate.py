@@ -1,5 +1,6 @@
 """In front of every route: nobody comes past without a key of the scope that the policy asks for."""
 
+import math
 from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
@@ -10,6 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api import policy
+from service.api.buckets import Buckets
 from service.api.key_ring import KeyRing
 from service.api.problems import problem_response, service_problem
 from service.api.same_site import refuse_cross_site
@@ -27,7 +29,8 @@ WAY_IN: Final = (
 
 
 class Gate:
-    """Refuses with 401 who shows no key that is good, and with 403 whose key may not do this; all others are known by
+    """Refuses with 401 who shows no key that is good, with 429 who asks too often, and with 403 whose key may not do
+    this; all others are known by
     name from here on. It stands before the body is read.
 
     Args:
@@ -40,6 +43,7 @@ class Gate:
         self._app = app
         self._keys = keys
         self._is_open = is_open
+        self._buckets = Buckets()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         wanted = policy.wanted_scope(scope["method"], scope["path"]) if scope["type"] == "http" else None
@@ -56,6 +60,8 @@ class Gate:
             return
         if found is None:
             await _unknown(_bearer(headers) is not None)(scope, receive, send)
+        elif (wait_s := self._wait_s(found.caller)) > 0:
+            await _too_many(found.caller, wait_s)(scope, receive, send)
         elif not found.caller.scope.covers(wanted):
             await _too_small(found.caller, wanted)(scope, receive, send)
         else:
@@ -64,6 +70,12 @@ class Gate:
                 scope.setdefault("state", {})["signed_in"] = found.caller.name
             with called_by(found.caller):
                 await self._app(scope, receive, send)
+
+    def _wait_s(self, caller: Caller) -> float:
+        """0: it may ask now; else the seconds until it may."""
+        if caller.requests_per_s is None or caller.key_id is None:
+            return 0.0
+        return self._buckets.wait_s(caller.key_id, caller.requests_per_s)
 
     async def _look(self, headers: Headers) -> tuple[Pass | None, bool]:
         """What was shown is good for, and whether a browser showed it by itself."""
@@ -113,4 +125,13 @@ def _too_small(caller: Caller, wanted: access.Scope) -> Response:
         f" (`sdcn keys create NAME --scope {wanted}`)",
         title="The key may not do this",
         headers={"WWW-Authenticate": challenge},
+    )
+
+
+def _too_many(caller: Caller, wait_s: float) -> Response:
+    return problem_response(
+        429,
+        f"the key of {caller.name} may ask {caller.requests_per_s:g} times a second: ask again in {wait_s:.1f} s",
+        title="Too many requests",
+        headers={"Retry-After": str(math.ceil(wait_s))},
     )

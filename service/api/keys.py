@@ -74,4 +74,7 @@ def describe_key(key: ApiKey) -> KeyRead:
         created_by=key.created_by,
         expires_at=key.expires_at,
         revoked_at=key.revoked_at,
+        max_queued_jobs=key.max_queued_jobs,
+        max_running_gpus=key.max_running_gpus,
+        requests_per_s=key.requests_per_s,
     )

@@ -61,7 +61,8 @@ def service_problem(error: ServiceError) -> Response:
         log.error("request.failed", error=type(error).__name__, detail=error.detail)
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         return internal_error()
-    headers = {"Retry-After": "5"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    retry_after_s = error.retry_after_s or (5 if error.status == HTTPStatus.SERVICE_UNAVAILABLE else None)
+    headers = None if retry_after_s is None else {"Retry-After": str(retry_after_s)}
     return problem_response(error.status, error.detail, title=error.title, fields=error.fields, headers=headers)
 
 

@@ -32,7 +32,7 @@ class ApiProblem(ClientError):
     def __init__(self, problem: Problem, *, retry_after_s: float | None = None) -> None:
         super().__init__(f"{problem.title}: {problem.detail}")
         self.problem = problem
-        self.may_pass = problem.status == HTTPStatus.SERVICE_UNAVAILABLE
+        self.may_pass = problem.status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
         self.retry_after_s = retry_after_s
 
     @property

@@ -39,12 +39,17 @@ def create(
         Scope, typer.Option(help="What it may do; each may do all that those before it may.")
     ] = Scope.READ,
     days: Annotated[int | None, typer.Option(min=1, help="How long it is good; else for ever.")] = None,
+    max_queued: Annotated[int | None, typer.Option(help="Jobs that may wait at once; else any number.")] = None,
+    max_gpus: Annotated[int | None, typer.Option(help="GPUs that its jobs may hold at once.")] = None,
+    max_rate: Annotated[float | None, typer.Option(help="Requests a second.")] = None,
     as_json: AsJson = False,
     url: Url = None,
     home: Home = None,
 ) -> None:
     """Make a key, and print it, this once."""
-    body: dict[str, Any] = {"name": name, "scope": scope} | ({} if days is None else {"valid_s": days * DAY_S})
+    given = {"max_queued_jobs": max_queued, "max_running_gpus": max_gpus, "requests_per_s": max_rate}
+    body: dict[str, Any] = {"name": name, "scope": scope, **given}
+    body["valid_s"] = None if days is None else days * DAY_S
     try:
         spec = KeySpec.model_validate(body)
     except ValidationError as error:
@@ -93,10 +98,10 @@ def audit(
 
 def _keys_table(found: Sequence[KeyRead]) -> Table:
     table = Table()
-    for column in ("id", "name", "scope", "made by", "until"):
+    for column in ("id", "name", "scope", "made by", "until", "may have"):
         table.add_column(column, overflow="fold")
     for one in found:
-        table.add_row(one.id, one.name, one.scope, one.created_by, _until(one))
+        table.add_row(one.id, one.name, one.scope, one.created_by, _until(one), _quotas(one))
     return table
 
 
@@ -104,6 +109,11 @@ def _until(key: KeyRead) -> str:
     if key.revoked_at is not None:
         return f"revoked {key.revoked_at:%Y-%m-%d}"
     return "" if key.expires_at is None else f"{key.expires_at:%Y-%m-%d %H:%M}"
+
+
+def _quotas(key: KeyRead) -> str:
+    bounds = {"waiting": key.max_queued_jobs, "GPUs": key.max_running_gpus, "requests/s": key.requests_per_s}
+    return ", ".join(f"{bound:g} {what}" for what, bound in bounds.items() if bound is not None)
 
 
 def _audit_table(found: Sequence[AuditRead]) -> Table:

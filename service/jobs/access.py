@@ -59,6 +59,12 @@ class KeySpec(BaseModel):
     """what it may do"""
     valid_s: int | None = Field(default=None, ge=60, le=3650 * DAY_S)
     """seconds from now until it expires; null: it does not"""
+    max_queued_jobs: int | None = Field(default=None, ge=1, le=1_000_000)
+    """jobs of this key that may wait at once; null: any number, as for those below"""
+    max_running_gpus: int | None = Field(default=None, ge=0, le=1_000_000)
+    """GPUs that its jobs may hold at once; further jobs wait"""
+    requests_per_s: float | None = Field(default=None, gt=0, le=10_000)
+    """requests a second to one process of the API; as many may come at once"""
 
 
 class KeyRead(Answer):
@@ -73,6 +79,9 @@ class KeyRead(Answer):
     """the name of the key that made it, or `local`"""
     expires_at: AwareDatetime | None
     revoked_at: AwareDatetime | None
+    max_queued_jobs: int | None = None
+    max_running_gpus: int | None = None
+    requests_per_s: float | None = None
 
 
 class KeyCreated(KeyRead):

@@ -92,7 +92,7 @@ class JobSummary(Answer):
 class WaitingOnRead(Answer):
     """One thing that a job waits for."""
 
-    kind: Literal["turn", "worker", "resources", "back_off", "dependency", "pause"]
+    kind: Literal["turn", "worker", "resources", "back_off", "dependency", "pause", "quota"]
     detail: str
     """a sentence"""
 

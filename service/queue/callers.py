@@ -15,6 +15,8 @@ class Caller:
     """None: nobody was asked for a key"""
     name: str
     scope: Scope
+    requests_per_s: float | None = None
+    """None: any number"""
 
 
 LOCAL: Final = Caller(None, "local", Scope.ADMIN)

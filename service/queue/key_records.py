@@ -18,6 +18,9 @@ class ApiKey:
     created_by: str
     expires_at: datetime | None
     revoked_at: datetime | None
+    max_queued_jobs: int | None
+    max_running_gpus: int | None
+    requests_per_s: float | None
 
 
 @dataclass(frozen=True)

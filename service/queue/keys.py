@@ -34,6 +34,9 @@ class KeyRegister:
                 created_at=now,
                 created_by=current_caller().name,
                 expires_at=None if spec.valid_s is None else now + spec.valid_s * 1000,
+                max_queued_jobs=spec.max_queued_jobs,
+                max_running_gpus=spec.max_running_gpus,
+                requests_per_s=spec.requests_per_s,
             )
             session.add(row)
             session.flush()
@@ -141,7 +144,7 @@ def _is_usable(row: ApiKeyRow, now: int) -> bool:
 
 
 def _caller(row: ApiKeyRow) -> Caller:
-    return Caller(row.id, row.name, Scope(row.scope))
+    return Caller(row.id, row.name, Scope(row.scope), row.requests_per_s)
 
 
 def _read(row: ApiKeyRow) -> ApiKey:
@@ -153,4 +156,7 @@ def _read(row: ApiKeyRow) -> ApiKey:
         created_by=row.created_by,
         expires_at=to_time(row.expires_at),
         revoked_at=to_time(row.revoked_at),
+        max_queued_jobs=row.max_queued_jobs,
+        max_running_gpus=row.max_running_gpus,
+        requests_per_s=row.requests_per_s,
     )

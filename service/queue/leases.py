@@ -15,6 +15,7 @@ from service.jobs.specs import JOB_SPEC
 from service.jobs.states import CLAIMABLE, Desired, FailureReason, JobState
 from service.queue.deadlines import milliseconds
 from service.queue.parts import QueuePart, find, with_attempts
+from service.queue.quotas import within_quotas
 from service.queue.reading import to_time
 from service.queue.records import Claim, Job, Pulse, Settlement
 from service.queue.tables import AttemptRow, JobRow, one_of
@@ -24,10 +25,12 @@ class Leases(QueuePart):
     """The queue, as a worker sees it."""
 
     def claim(self, worker_id: str, *, lease_s: float) -> Claim | None:
-        """The next due job, by priority and then by age, for this worker alone; None when none is due."""
+        """The next due job, by priority and then by age, for this worker alone; None when none is due, or quotas hold
+        all that are.
+        """
         token = secrets.token_hex(16)
         with self.transactions.writing() as (session, now):
-            row = session.scalar(next_due(now))
+            row = session.scalar(next_due(now, *within_quotas(session)))
             if row is None:
                 return None
             row.attempt += 1
@@ -155,12 +158,14 @@ class Leases(QueuePart):
             return row.tracking_run_id
 
 
-def next_due(now: int) -> Select[JobRow]:
-    """The next job to be claimed, locked; one that another worker is just claiming is passed over."""
+def next_due(now: int, *conditions: ColumnElement[bool]) -> Select[JobRow]:
+    """The next job to be claimed that meets the conditions, locked; one that another worker is just claiming is passed
+    over.
+    """
     return (
         select(JobRow)
         # Written out, so that both databases see that the partial index holds all of it.
-        .where(text(one_of("job.state", CLAIMABLE)), JobRow.available_at <= now)
+        .where(text(one_of("job.state", CLAIMABLE)), JobRow.available_at <= now, *conditions)
         .order_by(JobRow.priority.desc(), JobRow.available_at, JobRow.id)
         .limit(1)
         .with_for_update(skip_locked=True)  # SQLite, which has one writer, compiles this to nothing

@@ -5,10 +5,13 @@ from typing import Final
 
 from sqlalchemy.orm import Session
 
+from service.jobs.gpus import gpus_at_once
 from service.jobs.specs import JobSpec
 from service.jobs.states import Desired, JobState
+from service.queue.callers import current_caller
 from service.queue.dependencies import note_dependencies, wait_for
 from service.queue.outbox import post_to_webhooks
+from service.queue.quotas import charge
 from service.queue.tables import JobEventRow, JobRow
 
 API: Final = "api"
@@ -28,8 +31,12 @@ def insert_job(
         cloned_from: id of the job whose spec it was made from.
 
     Raises:
-        InvalidSpec: a job that it is to wait for is not there, or has ended without success.
+        InvalidSpec: a job that it is to wait for is not there, or has ended without success; or it asks for more GPUs
+            than the key may have.
+        QuotaExceeded: as many jobs of the key wait as may.
     """
+    submitted_by, gpus = current_caller().key_id, gpus_at_once(spec)
+    charge(session, submitted_by, gpus=gpus)
     row = JobRow(
         id=secrets.token_hex(6),
         kind=spec.kind,
@@ -47,6 +54,8 @@ def insert_job(
         available_at=now,
         state_at=now,
         ran_ms=0,
+        submitted_by=submitted_by,
+        gpus=gpus,
         idempotency_key=key,
         body_digest=body_digest,
         cloned_from=cloned_from,

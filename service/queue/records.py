@@ -268,7 +268,7 @@ class Worker:
 class WaitingOn:
     """One thing that a job waits for."""
 
-    kind: Literal["turn", "worker", "resources", "back_off", "dependency", "pause"]
+    kind: Literal["turn", "worker", "resources", "back_off", "dependency", "pause", "quota"]
     detail: str
     """a sentence for the client"""
 

@@ -93,6 +93,7 @@ class JobRow(Base):
         ),
         Index("ix_job_page", "created_at", "id"),
         Index("ix_job_state", "state", "kind"),
+        Index("ix_job_submitted_by", "submitted_by", "state"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -135,6 +136,10 @@ class JobRow(Base):
     """the one MLflow run of all attempts"""
     cloned_from: Mapped[str | None] = mapped_column(String(32))
     """id of the job whose spec this one was made from; that job may be deleted since"""
+    submitted_by: Mapped[str | None] = mapped_column(String(32))
+    """id of the key, whose quotas it counts towards; null: of none"""
+    gpus: Mapped[int] = mapped_column(server_default=text("0"))
+    """that it holds at once while it is at work"""
     idempotency_key: Mapped[str | None] = mapped_column(String(255), unique=True)
     body_digest: Mapped[str] = mapped_column(String(64))
     """sha256 of the request, by which a repeated key is told from a reused one"""
@@ -341,6 +346,12 @@ class ApiKeyRow(Base):
     created_by: Mapped[str] = mapped_column(String(64))
     expires_at: Mapped[int | None] = mapped_column(BigInteger)
     revoked_at: Mapped[int | None] = mapped_column(BigInteger)
+    max_queued_jobs: Mapped[int | None]
+    """jobs of this key that may wait; null: any number, as for those below"""
+    max_running_gpus: Mapped[int | None]
+    """GPUs that its jobs may hold at once"""
+    requests_per_s: Mapped[float | None]
+    """to one process of the API"""
 
 
 class SessionRow(Base):

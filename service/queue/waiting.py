@@ -9,6 +9,7 @@ from service.jobs.states import CLAIMABLE, LEASED, JobState
 from service.queue.dependencies import standing
 from service.queue.parts import find
 from service.queue.presence import Presence
+from service.queue.quotas import waits_for_quota
 from service.queue.reading import to_time
 from service.queue.records import QueuePlace, WaitingOn
 from service.queue.tables import JobRow, one_of
@@ -38,6 +39,7 @@ class Waiting(Presence):
                 case _:
                     return None
             reasons = [] if row.available_at <= now else [_back_off(row)]
+            reasons += waits_for_quota(session, row)
             resources = row.spec.get("resources")
         return QueuePlace(ahead + 1, (*reasons, *self._for_workers(resources, ahead=ahead, at_work=at_work)))
 

@@ -11,6 +11,7 @@ from service.queue.audit import note_action
 from service.queue.dependencies import standing, start_of
 from service.queue.new_jobs import API
 from service.queue.parts import QueuePart, find, with_attempts
+from service.queue.quotas import charge
 from service.queue.records import Job
 from service.queue.tables import JobRow
 
@@ -89,6 +90,7 @@ class Wishes(QueuePart):
             JobAlreadyEnded: it succeeded, or is a study whose runs have ended for good.
             JobBusy: it has not ended, or a job that it waits for must be tried again first.
             SpecUnreadable: this version cannot read what was asked for.
+            QuotaExceeded: as many jobs of the key that submitted it wait as may.
         """
         with self.transactions.writing() as (session, now):
             row = find(session, job_id, lock=True)
@@ -97,6 +99,7 @@ class Wishes(QueuePart):
             if not JobState(row.state).is_terminal:
                 raise JobBusy(f"job {job_id} is {row.state}: only what failed or was cancelled can be tried again")
             _refuse_hopeless(row)
+            charge(session, row.submitted_by, gpus=row.gpus)
             for other, state in standing(session, job_id).items():
                 if state in (JobState.FAILED, JobState.CANCELLED):
                     raise JobBusy(f"job {job_id} waits for job {other}, which is {state}: try that one again first")
