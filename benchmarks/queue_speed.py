@@ -134,6 +134,7 @@ def _api(url: str, home: Path) -> Iterator[str]:
     (port,) = free_ports([0])
     address = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "SDCN_HOME": str(home), "SDCN_DATABASE_URL": url, "SDCN_API_PORT": str(port)}
+    environment["SDCN_OPEN_ON_LOOPBACK"] = "true"
     with subprocess.Popen([sys.executable, "-m", "service"], env=environment, stderr=subprocess.DEVNULL) as process:
         try:
             deadline = time.monotonic() + START_TIMEOUT_S

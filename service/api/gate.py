@@ -30,8 +30,7 @@ WAY_IN: Final = (
 
 class Gate:
     """Refuses with 401 who shows no key that is good, with 429 who asks too often, and with 403 whose key may not do
-    this; all others are known by
-    name from here on. It stands before the body is read.
+    this; all others are known by name from here on. It stands before the body is read.
 
     Args:
         app: what is behind it.

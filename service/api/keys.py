@@ -13,6 +13,7 @@ from service.api.strict_json import StrictJsonRoute
 from service.errors import KeyNotFound
 from service.jobs.access import KeyCreated, KeyList, KeyRead, KeySpec
 from service.queue.key_records import ApiKey
+from service.queue.keys import UNKNOWN_KEY
 
 router = APIRouter(prefix="/v1/keys", tags=["access"], route_class=StrictJsonRoute)
 
@@ -27,7 +28,7 @@ class ListParameters(Parameters):
 
 async def _key_id(key_id: Annotated[str, Path(max_length=64)]) -> str:
     if _ID.fullmatch(key_id) is None:
-        raise KeyNotFound("no key has this id; GET /v1/keys lists them")  # it may be a key itself: not to be repeated
+        raise KeyNotFound(UNKNOWN_KEY)
     return key_id
 
 

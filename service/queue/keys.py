@@ -1,6 +1,6 @@
 """All the SQL about keys and browsers' sessions: make, list, revoke, and whether one is good."""
 
-from sqlalchemy import ColumnElement, Engine, delete, func, or_, select
+from sqlalchemy import ColumnElement, Engine, and_, delete, func, or_, select
 
 from service.errors import InvalidRequest, KeyNotFound, LastAdminKey
 from service.jobs.access import Action, KeySpec, Scope
@@ -14,6 +14,8 @@ from service.queue.transactions import Transactions
 from service.tokens import Token
 
 SESSION_MS = 12 * 3_600_000
+UNKNOWN_KEY = "no key has this id; GET /v1/keys lists them"
+"""without what was asked for, which may be a whole key"""
 
 
 class KeyRegister:
@@ -56,7 +58,7 @@ class KeyRegister:
                 if last is None:
                     raise InvalidRequest("the cursor is none that GET /v1/keys gave out; leave it out to begin anew")
                 later = ApiKeyRow.created_at > last.created_at
-                same_time = (ApiKeyRow.created_at == last.created_at) & (ApiKeyRow.id > last.id)
+                same_time = and_(ApiKeyRow.created_at == last.created_at, ApiKeyRow.id > last.id)
                 query = query.where(or_(later, same_time))
             found = tuple(map(_read, session.scalars(query)))
         return KeyPage(found[:limit], found[limit - 1].key_id if len(found) > limit else None)
@@ -74,7 +76,7 @@ class KeyRegister:
             usable = list(session.scalars(admins))
             row = session.get(ApiKeyRow, key_id)
             if row is None:
-                raise KeyNotFound(f"no key has the id {key_id[:100]!r}; GET /v1/keys lists them")
+                raise KeyNotFound(UNKNOWN_KEY)
             if [one.id for one in usable] == [key_id]:
                 raise LastAdminKey(
                     f"{row.name} is the last key of scope admin: make another first (POST /v1/keys), or nobody could"
@@ -101,10 +103,10 @@ class KeyRegister:
 
     def open_session(self, token: Token) -> Token | None:
         """A token for a browser's cookie in place of the key; None: the key is not good. Sessions that are over go."""
+        if self.admit(token) is None:  # looked up before the one writer's lock is taken, as anybody may ask
+            return None
         with self._transactions.writing() as (session, now):
-            row = session.get(ApiKeyRow, token.token_id)
-            if row is None or not token.has(row.digest) or not _is_usable(row, now):
-                return None
+            row = session.get_one(ApiKeyRow, token.token_id)
             session.execute(delete(SessionRow).where(SessionRow.expires_at <= now))
             ticket = Token.new()
             ends = min(now + SESSION_MS, row.expires_at or now + SESSION_MS)
@@ -132,11 +134,8 @@ class KeyRegister:
 
 
 def _usable_admin(now: int) -> ColumnElement[bool]:
-    return (
-        (ApiKeyRow.scope == Scope.ADMIN)
-        & ApiKeyRow.revoked_at.is_(None)
-        & or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > now)
-    )
+    unexpired = or_(ApiKeyRow.expires_at.is_(None), ApiKeyRow.expires_at > now)
+    return and_(ApiKeyRow.scope == Scope.ADMIN, ApiKeyRow.revoked_at.is_(None), unexpired)
 
 
 def _is_usable(row: ApiKeyRow, now: int) -> bool:

@@ -86,4 +86,4 @@ def test_what_cannot_be_is_told_in_a_sentence(home: Path, capsys: pytest.Capture
     assert keys.main(["create", "a b"]) == 2
     assert "name" in capsys.readouterr().err
     assert keys.main(["revoke", "0"]) == 2
-    assert "no key has the id" in capsys.readouterr().err
+    assert "no key has this id" in capsys.readouterr().err
