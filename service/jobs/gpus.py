@@ -6,11 +6,13 @@ from service.jobs.sweep_spec import SweepSpec
 
 
 def gpus_at_once(spec: JobSpec) -> int:
-    """Those of one training, times as many as a study may have side by side: all, where it does not say."""
+    """Those of one training of a resolved spec, times as many as a study may have side by side: all, where it does not
+    say.
+    """
     each = spec.resources.num_workers * spec.resources.gpus_per_worker
     match spec:
         case AblationSpec():
-            runs = len(spec.runs())
+            runs = len(spec.variants) * len(spec.seeds)
         case SweepSpec():
             runs = spec.num_trials * len(spec.seeds)
         case _:

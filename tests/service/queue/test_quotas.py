@@ -15,6 +15,7 @@ from service.queue.callers import LOCAL, Caller, called_by
 from service.queue.keys import KeyRegister
 from service.queue.records import Job, Settlement
 from service.queue.repository import JobQueue
+from tests.service.clock import FakeClock
 from tests.service.conftest import enqueue
 
 
@@ -69,10 +70,15 @@ def test_a_job_that_is_tried_again_waits_again(queue: JobQueue, engine: Engine, 
     assert queue.retry(failed.job_id).state is JobState.QUEUED
 
 
-def test_jobs_wait_while_their_key_has_all_the_gpus_it_may(queue: JobQueue, engine: Engine, spec: TrainSpec) -> None:
+def test_jobs_wait_while_their_key_has_all_the_gpus_it_may(
+    queue: JobQueue, engine: Engine, spec: TrainSpec, clock: FakeClock
+) -> None:
     caller = key_with(engine, max_running_gpus=3)
-    first, second, third = (submit(queue, spec, caller, gpus=2) for _ in range(3))
-    without = submit(queue, spec, caller)
+    submitted = []
+    for gpus in (2, 2, 2, 0):
+        submitted.append(submit(queue, spec, caller, gpus=gpus))
+        clock.advance(1)
+    first, second, third, without = submitted
     claim = queue.claim("w", lease_s=60)
     assert claim is not None
     assert claim.job_id == first.job_id
@@ -110,7 +116,8 @@ def test_what_would_never_run_is_refused_at_once(queue: JobQueue, engine: Engine
 
 
 def test_a_study_holds_the_gpus_of_all_runs_that_are_side_by_side() -> None:
-    asked = {"preset": "tiny", "seeds": [0, 1], "variants": {"a": {}, "b": {"objective.tau_0": 0.3}}}
-    study = AblationSpec.model_validate(asked | {"resources": {"gpus_per_worker": 2}})
+    variants = [{"name": "a", "overrides": {}}, {"name": "b", "overrides": {"objective.tau_0": 0.3}}]
+    asked = {"preset": "tiny", "seeds": [0, 1], "variants": variants, "resources": {"gpus_per_worker": 2}}
+    study = AblationSpec.model_validate(asked).resolve()
     for max_parallel, runs in ((None, 4), (3, 3), (200, 4)):
         assert gpus_at_once(study.model_copy(update={"max_parallel": max_parallel})) == 2 * runs
