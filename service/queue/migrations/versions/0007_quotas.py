@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("api_key", sa.Column("max_queued_jobs", sa.Integer()))
     op.add_column("api_key", sa.Column("max_running_gpus", sa.Integer()))
-    op.add_column("api_key", sa.Column("requests_per_s", sa.Float()))
+    op.add_column("api_key", sa.Column("requests_per_s", sa.Double()))
     op.add_column("job", sa.Column("submitted_by", sa.String(32)))
     op.add_column("job", sa.Column("gpus", sa.Integer(), nullable=False, server_default=sa.text("0")))
     op.create_index("ix_job_submitted_by", "job", ["submitted_by", "state"])
