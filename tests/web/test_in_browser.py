@@ -24,10 +24,6 @@ from workers.spool import EventSpool
 PHONE = {"width": 360, "height": 740}
 DESKTOP = {"width": 1280, "height": 900}
 
-expect.set_options(
-    timeout=20_000
-)  # a page looks every two seconds, and a busy machine needs longer than the usual five
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

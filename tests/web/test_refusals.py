@@ -82,7 +82,9 @@ def test_pages_forbid_what_they_do_not_need(browser_like: httpx.Client) -> None:
 
 
 def test_the_documentation_keeps_its_own_policy(browser_like: httpx.Client) -> None:
-    assert "content-security-policy" not in browser_like.get("/docs").headers
+    policy = browser_like.get("/docs").headers["content-security-policy"]
+    assert policy.startswith("default-src 'self'; ")
+    assert "frame-ancestors 'none'" in policy
 
 
 def test_pages_have_no_inline_script_or_style(browser_like: httpx.Client, examples: Examples) -> None:
