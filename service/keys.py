@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from service.errors import DatabaseUnavailable, ServiceError
 from service.jobs.access import DAY_S, KeySpec, Scope
 from service.jobs.refusals import field_problems
+from service.logging import set_up_logging
 from service.queue.database import open_database
 from service.queue.key_records import ApiKey
 from service.queue.keys import KeyRegister
 from service.queue.migrations import upgrade
-from service.settings import ServiceSettings, refused_settings
+from service.settings import ServiceSettings, read_settings
 
 PAGE = 200
 
@@ -25,11 +26,9 @@ PAGE = 200
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     asked = _parser().parse_args(arguments)
-    try:
-        settings = ServiceSettings()
-    except ValidationError as error:
-        for variable, reason in refused_settings(error):
-            _complain(f"{variable}: {reason}")
+    set_up_logging()
+    settings = read_settings(ServiceSettings)
+    if settings is None:
         return 2
     try:
         upgrade(settings.queue_url)

@@ -5,6 +5,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Final
 
 import structlog
+from starlette import status
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response
@@ -30,7 +31,8 @@ WAY_IN: Final = (
 
 class Gate:
     """Refuses with 401 who shows no key that is good, with 429 who asks too often, and with 403 whose key may not do
-    this; all others are known by name from here on. It stands before the body is read.
+    this; all others are known by name from here on. It stands before the body is read. A WebSocket, of which the
+    service has none, is closed.
 
     Args:
         app: what is behind it.
@@ -45,8 +47,14 @@ class Gate:
         self._buckets = Buckets()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        wanted = policy.wanted_scope(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        if wanted is None or self._is_open:
+        if self._is_open or scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": status.WS_1008_POLICY_VIOLATION})
+            return
+        wanted = policy.wanted_scope(scope["method"], scope["path"])
+        if wanted is None:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)

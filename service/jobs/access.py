@@ -63,7 +63,7 @@ class KeySpec(BaseModel):
     """jobs of this key that may wait at once; null: any number, as for those below"""
     max_running_gpus: int | None = Field(default=None, ge=0, le=1_000_000)
     """GPUs that its jobs may hold at once; further jobs wait"""
-    requests_per_s: float | None = Field(default=None, gt=0, le=10_000)
+    requests_per_s: float | None = Field(default=None, ge=0.001, le=10_000)
     """requests a second to one process of the API; as many may come at once"""
 
 

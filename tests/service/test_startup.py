@@ -63,11 +63,12 @@ def test_wrong_settings_are_named_by_their_variable(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("module", ["service", "service.migrate", "workers", "workers.predictor"])
-def test_a_file_of_secrets_that_is_no_text_is_named_by_every_process(module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["service", "service.migrate", "service.keys list", "workers", "workers.predictor"])
+def test_a_file_of_secrets_that_is_no_text_is_named_by_every_process(command: str, tmp_path: Path) -> None:
     (tmp_path / "sdcn_predictor_token").write_bytes(b"\xff")
     environment = {**os.environ, "SDCN_HOME": str(tmp_path), "SDCN_SECRETS": str(tmp_path)}
-    ended = subprocess.run([sys.executable, "-m", module], env=environment, capture_output=True, text=True, check=False)
+    process = [sys.executable, "-m", *command.split()]
+    ended = subprocess.run(process, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 2
     assert re.search("predictor_token.*can't decode byte", json.loads(ended.stderr)["reason"])
 

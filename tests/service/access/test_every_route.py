@@ -1,12 +1,15 @@
 """No route answers without a key, whoever adds it: those that there are, and those that are not."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 
 import httpx
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
-from starlette.routing import Mount
+from starlette.routing import Mount, WebSocketRoute
+from starlette.types import Message
+from starlette.websockets import WebSocket
 
 from service.jobs.access import Scope
 from service.jobs.answers import Problem
@@ -78,6 +81,22 @@ def test_what_is_not_there_answers_401_too(client_with: Open) -> None:
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"):
             for path in paths:
                 assert client.request(method, f"http://localhost{path}").status_code == 401, (method, path)
+
+
+def test_a_websocket_is_closed_before_anything_looks_at_it(app: FastAPI) -> None:
+    async def chat(websocket: WebSocket) -> None:
+        await websocket.accept()
+
+    async def connect() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def note(message: Message) -> None:
+        said.append(message)
+
+    said: list[Message] = []
+    app.router.routes.append(WebSocketRoute("/chat", chat))
+    asyncio.run(app({"type": "websocket", "path": "/chat", "headers": []}, connect, note))
+    assert said == [{"type": "websocket.close", "code": 1008}]
 
 
 def test_no_way_leads_through_the_open_folder(client_with: Open) -> None:

@@ -1,8 +1,10 @@
 """The API listens to other machines only where somebody has a key; the first one is made on the database itself."""
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,14 @@ from service.queue.keys import KeyRegister
 from service.serving import Unguarded, refuse_unguarded
 from service.settings import ServiceSettings
 from service.tokens import Token
+from tests.service.logged import logged
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SDCN_HOME", str(tmp_path))
-    return tmp_path
+    with logged():  # the command sets logging up
+        yield tmp_path
 
 
 def made(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -28,10 +32,11 @@ def made(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_without_a_key_the_process_does_not_start_and_says_the_way_out(home: Path) -> None:
-    environment = {**os.environ, "SDCN_API_HOST": "0.0.0.0", "SDCN_API_PORT": "0"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "service"], env=environment, capture_output=True, text=True, check=False, timeout=500
-    )
+    with socket.create_server(("0.0.0.0", 0)) as taken:  # so that a service which did start would end too
+        environment = {**os.environ, "SDCN_API_HOST": "0.0.0.0", "SDCN_API_PORT": str(taken.getsockname()[1])}
+        ended = subprocess.run(
+            [sys.executable, "-m", "service"], env=environment, capture_output=True, text=True, check=False
+        )
     assert ended.returncode == 2
     assert "python -m service.keys create NAME --scope admin" in ended.stderr
     assert "Traceback" not in ended.stderr
