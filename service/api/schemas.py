@@ -12,6 +12,8 @@ from service.jobs.answers import (
     TrackingRead,
     WaitingOnRead,
 )
+from service.jobs.study_results import RunFailure
+from service.jobs.ways_out import WAYS_OUT
 from service.queue.records import Attempt, Failure, Job, QueuePlace
 from service.queue.repository import JobQueue
 from service.settings import ServiceSettings
@@ -34,7 +36,7 @@ def summarize(job: Job, settings: ServiceSettings) -> JobSummary:
         lost_attempts=job.lost_attempts,
         max_lost_attempts=job.max_lost_attempts,
         progress=job.progress,
-        failure=_failure(job.failure),
+        failure=describe_failure(job.failure),
         config_digest=job.config_digest,
         mlflow=_tracking(job.tracking_run_id, settings.tracking_url),
         created_at=job.created_at,
@@ -68,7 +70,7 @@ def _attempt(attempt: Attempt) -> AttemptRead:
         started_at=attempt.started_at,
         ended_at=attempt.ended_at,
         outcome=attempt.outcome,
-        failure=_failure(Failure(attempt.exit_reason, attempt.message or "")) if attempt.exit_reason else None,
+        failure=describe_failure(Failure(attempt.exit_reason, attempt.message or "")) if attempt.exit_reason else None,
         resumed_from_step=attempt.resumed_from_step,
     )
 
@@ -80,8 +82,10 @@ def _queue(place: QueuePlace) -> QueueRead:
     )
 
 
-def _failure(failure: Failure | None) -> FailureRead | None:
-    return None if failure is None else FailureRead(reason=failure.reason, message=failure.message)
+def describe_failure(failure: Failure | RunFailure | None) -> FailureRead | None:
+    if failure is None:
+        return None
+    return FailureRead(reason=failure.reason, message=failure.message, way_out=WAYS_OUT[failure.reason])
 
 
 def _tracking(run_id: str | None, tracking_url: str | None) -> TrackingRead | None:

@@ -3,9 +3,9 @@
 import math
 from urllib.parse import quote
 
+from service.api.schemas import describe_failure
 from service.jobs.answers import (
     ArtifactRead,
-    FailureRead,
     LastWordRead,
     ModelRead,
     RegisteredRead,
@@ -24,7 +24,6 @@ from service.run_files.study_runs import StudyRun
 
 def describe_run(run: StudyRun) -> RunRead:
     judgement = None if run.found is None else run.found.judgement
-    failure = None if run.found is None else run.found.failure
     return RunRead(
         name=run.name,
         variant=run.variant,
@@ -36,7 +35,7 @@ def describe_run(run: StudyRun) -> RunRead:
         mean_ap=None if judgement is None else judgement.mean_ap,
         mean_corloc=None if judgement is None else judgement.mean_corloc,
         mean_classification_ap=None if judgement is None else judgement.mean_classification_ap,
-        failure=None if failure is None else FailureRead(reason=failure.reason, message=failure.message),
+        failure=None if run.found is None else describe_failure(run.found.failure),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import JsonValue
 
 from service.client import terminal
 from service.client.client import SdcnClient
@@ -69,7 +70,9 @@ def clone(
     workers: Annotated[int | None, typer.Option(help="Processes that share each step's images.")] = None,
     cpus: Annotated[int | None, typer.Option(help="CPUs of each.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs of each.")] = None,
+    max_attempts: Annotated[int | None, typer.Option(help="How often it may be tried.")] = None,
     urgency: Annotated[int | None, typer.Option("--priority", help="Larger is earlier.")] = None,
+    max_runtime_s: Annotated[float | None, typer.Option(help="It is stopped when it has run so long.")] = None,
     key: Key = None,
     watch: Annotated[bool, typer.Option("--watch", help="Then follow it to its end.")] = False,
     as_json: AsJson = False,
@@ -78,7 +81,8 @@ def clone(
 ) -> None:
     """Queue a new job like one that is there, with some values changed: `sdcn clone JOB --set seed=1`."""
     resources = {"num_workers": workers, "cpus_per_worker": cpus, "gpus_per_worker": gpus}
-    changes = with_options({}, {"name": name, "priority": urgency}, resources, override or ())
+    given: dict[str, JsonValue] = {"name": name, "max_attempts": max_attempts, "priority": urgency}
+    changes = with_options({}, given | {"max_runtime_s": max_runtime_s}, resources, override or ())
     with terminal.open_client(url, home) as client:
         job = client.clone(job_id, changes, idempotency_key=key)
         if as_json:

@@ -95,6 +95,7 @@ def job_details(job: JobRead) -> Table:
     table.add_row("state", colored(job.state))
     if job.failure is not None:
         table.add_row("reason", f"{job.failure.reason}: {job.failure.message}")
+        table.add_row("way out", job.failure.way_out)
     table.add_row("progress", f"{whereabouts(job)}  {remaining(job.progress)}  {losses(job.progress)}".strip())
     table.add_row("created", f"{job.created_at:%Y-%m-%d %H:%M:%S} UTC, priority {job.priority}")
     if job.started_at is not None and job.ended_at is not None:

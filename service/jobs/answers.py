@@ -19,7 +19,9 @@ class Answer(BaseModel):
 class FailureRead(Answer):
     reason: FailureReason
     message: str
-    """what, where, and the way out"""
+    """what and where; of bad input also the field or file"""
+    way_out: str = ""
+    """what a person can do about failures of this reason; docs/failures has a page for each"""
 
 
 class AttemptRead(Answer):

@@ -18,8 +18,9 @@ from service.jobs.data_results import CheckDataResults
 from service.jobs.log_lines import readable
 from service.jobs.results import TrainResults
 from service.jobs.second_stage_results import SecondStageResults
-from service.jobs.states import Desired, FailureReason, JobState, RunNow
+from service.jobs.states import Desired, JobState, RunNow
 from service.jobs.study_results import AblationResults, EvaluateResults, PredictResults, SweepResults
+from service.jobs.ways_out import WAYS_OUT
 from service.queue.records import Job
 from service.queue.repository import JobQueue
 from service.run_files.folders import RunFiles, job_files
@@ -37,18 +38,6 @@ from service.web.sweep_charts import sweep_charts
 from service.web.training_charts import Series, stage_sections, stage_steps, training_charts
 
 router = APIRouter(include_in_schema=False)
-
-WAYS_OUT = {
-    FailureReason.BAD_INPUT: "Trying again will not help: change the experiment or its data, and submit it anew.",
-    FailureReason.DIVERGED: "A loss ran away: lower schedule.learning_rate or set schedule.clip_norm, and submit anew.",
-    FailureReason.OUT_OF_MEMORY: "The same would happen again: take fewer images a step, or smaller ones.",
-    FailureReason.CRASHED: "Its process ended without a word: see the log of the attempt, or try it again.",
-    FailureReason.DEPENDENCY: "It waited for a job that did not succeed: try that one again, and then this one.",
-    FailureReason.LOST_WORKER: "The worker vanished. A further attempt goes on from a checkpoint.",
-    FailureReason.INFRASTRUCTURE: "Ray, a disk or the network failed. A further attempt goes on from a checkpoint.",
-    FailureReason.DEADLINE: "It took longer than it may: clone it with a larger max_runtime_s, or with fewer steps.",
-    FailureReason.USER: "Somebody asked for the end.",
-}
 
 
 class PageParameters(Parameters):
