@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from service.jobs.progress import JobProgress
 from service.jobs.results import TrainResults
 from service.jobs.states import FailureReason
+from service.jobs.ways_out import WAYS_OUT
 from service.queue.records import Claim, Settlement
 from service.queue.repository import JobQueue
 
@@ -60,7 +61,8 @@ def test_a_running_job_tells_its_progress_and_its_run(api: httpx.Client, jobs: J
 def test_a_failed_job_says_why(api: httpx.Client, jobs: JobQueue, job_id: str) -> None:
     jobs.settle(start(jobs), Settlement.failed(FailureReason.BAD_INPUT, "a.xml has no objects"))
     job = api.get(f"/v1/jobs/{job_id}").json()
-    assert job["failure"] == {"reason": "bad_input", "message": "a.xml has no objects"}
+    way_out = WAYS_OUT[FailureReason.BAD_INPUT]
+    assert job["failure"] == {"reason": "bad_input", "message": "a.xml has no objects", "way_out": way_out}
     assert job["attempts"][0]["failure"] == job["failure"]
     answer = api.get(f"/v1/jobs/{job_id}/results")
     assert answer.status_code == 409
