@@ -5,6 +5,7 @@ import httpx
 import pytest
 
 from service.jobs.states import FailureReason
+from service.jobs.ways_out import WAYS_OUT
 from service.queue.records import Settlement
 from service.queue.repository import JobQueue
 from tests.service.api.studies import ABLATION, begin_run, end_run
@@ -42,7 +43,8 @@ def test_runs_end_each_in_its_own_way(api: httpx.Client, jobs: JobQueue, study: 
     begin_run(tmp_path, study, "oicr-seed1")
     runs = {run["name"]: run for run in api.get(f"/v1/jobs/{study}/runs").json()["runs"]}
     assert (runs["oicr-seed0"]["state"], runs["oicr-seed0"]["value"]) == ("succeeded", 0.5)
-    assert (runs["sdcn-seed0"]["state"], runs["sdcn-seed0"]["failure"]) == ("failed", failure)
+    shown = {**failure, "way_out": WAYS_OUT[FailureReason.DIVERGED]}
+    assert (runs["sdcn-seed0"]["state"], runs["sdcn-seed0"]["failure"]) == ("failed", shown)
     jobs.settle(claim, Settlement.failed(FailureReason.BAD_INPUT, "enough"))
     assert [states(api, study)[name] for name in ("oicr-seed0", "oicr-seed1", "sdcn-seed1")] == [
         "succeeded",
