@@ -1,5 +1,8 @@
-"""The client of the service: `SdcnClient` for programs, the `sdcn` command for people. Needs httpx and no database."""
+"""The client of the service: `SdcnClient` for programs, `AsyncSdcnClient` for those that run in an event loop, the
+`sdcn` command for people. Needs httpx and no database.
+"""
 
+from service.client.async_client import AsyncSdcnClient
 from service.client.client import SdcnClient
 from service.client.errors import (
     ApiProblem,
@@ -13,6 +16,7 @@ from service.client.errors import (
 
 __all__ = [
     "ApiProblem",
+    "AsyncSdcnClient",
     "BrokenDownload",
     "ClientError",
     "KeyUnusable",

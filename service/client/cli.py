@@ -12,11 +12,13 @@ from pydantic import JsonValue
 from typer.core import TyperGroup
 
 from service.client import (
+    completion,
     dataset_commands,
     job_commands,
     key_commands,
     log_commands,
     model_commands,
+    state_commands,
     study_commands,
     terminal,
     webhook_commands,
@@ -74,7 +76,6 @@ app = typer.Typer(
     help="Train SDCN from image labels, compare, evaluate and use what was trained, through its service.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
@@ -86,7 +87,12 @@ def main() -> None:
 @app.command()
 def submit(
     preset: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="An experiment or a study; `sdcn presets` lists them.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME]",
+            help="An experiment or a study; `sdcn presets` lists them.",
+            autocompletion=completion.names,
+        ),
     ] = None,
     on: Annotated[
         str | None, typer.Option("--preset", help="The experiment: of a study, the one it is made on.")
@@ -234,7 +240,11 @@ app.command()(log_commands.logs)
 app.command()(study_commands.runs)
 app.command()(study_commands.table)
 app.command()(study_commands.artifacts)
+app.command()(state_commands.history)
+app.command()(state_commands.metrics)
 app.command()(model_commands.models)
+app.command()(model_commands.model)
+app.command()(state_commands.status)
 app.add_typer(dataset_commands.app, name="datasets")
 app.add_typer(webhook_commands.app, name="webhooks")
 app.add_typer(key_commands.app, name="keys")

@@ -36,6 +36,7 @@ from service.jobs.answers import (
 )
 from service.jobs.any_results import AnyResults, parse_results
 from service.jobs.data_specs import DatasetSpec
+from service.jobs.health_answers import Ready
 from service.jobs.specs import JobSpec, asked_for
 from service.jobs.states import JobState
 from service.jobs.watch_answers import ProgressRead
@@ -199,6 +200,14 @@ class SdcnClient(JobStreams, Downloads, Webhooks, Access):
         """Forget it, with all that it has left, for good; once it has ended."""
         with self._understood(self._send("DELETE", f"/v1/jobs/{segment(job_id)}")):
             pass
+
+    def readiness(self) -> Ready:
+        """What the service stands on and what of it is down.
+
+        Raises:
+            ApiProblem: 503: no job can be taken in; `fields` has what is down.
+        """
+        return self._call(Ready, "GET", "/readyz")
 
     def presets(self) -> tuple[PresetRead, ...]:
         return self._call(PresetList, "GET", "/v1/presets").presets

@@ -1,4 +1,4 @@
-"""`sdcn models`, and what `sdcn evaluate` and `sdcn predict` share."""
+"""`sdcn models` and `sdcn model`, and what `sdcn evaluate` and `sdcn predict` share."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ from rich.table import Table
 
 from service.client import terminal
 from service.client.client import SdcnClient
-from service.client.tables import models_table
-from service.client.terminal import AsJson, Home, Url, out, print_json_list, say
+from service.client.tables import model_details, models_table
+from service.client.terminal import AsJson, Home, Url, out, print_json, print_json_list, say
 from service.jobs.answers import ImageRead
 
 CHAMPION = "champion"
@@ -38,6 +38,16 @@ def models(
         out().print(models_table(found))
     else:
         say("no models yet: train one, such as with `sdcn submit scenes --watch`")
+
+
+def model(model: Model, as_json: AsJson = False, url: Url = None, home: Home = None) -> None:
+    """Show a trained model: its classes, how good it is, its files."""
+    with terminal.open_client(url, home) as client:
+        found = client.model(model)
+    if as_json:
+        print_json(found)
+    else:
+        out().print(model_details(found))
 
 
 def model_id(client: SdcnClient, model: str) -> str:

@@ -156,6 +156,24 @@ def models_table(models: Iterable[ModelRead]) -> Table:
     return table
 
 
+def model_details(model: ModelRead) -> Table:
+    """A model, a fact a line."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    table.add_row("model", f"{model.id} ({model.method}, {model.name})")
+    table.add_row("trained", f"by job {model.job_id} on {model.data_set}, {model.created_at:%Y-%m-%d %H:%M} UTC")
+    table.add_row("classes", ", ".join(model.classes))
+    if model.mean_ap is None and model.mean_classification_ap is not None:
+        table.add_row("mAP of labels", percent(model.mean_classification_ap))
+    table.add_row("mAP, CorLoc", f"{percent(model.mean_ap)}, {percent(model.mean_corloc)}")
+    if (registered := model.registered) is not None:
+        champion = ", the champion" if registered.champion else ""
+        table.add_row("registered", f"{registered.name}, version {registered.version}{champion}")
+    table.add_row("files", ", ".join(model.files))
+    return table
+
+
 def artifacts_table(artifacts: Iterable[ArtifactRead]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("file")

@@ -11,6 +11,7 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console
 
+from service.client import completion
 from service.client.address import server_url
 from service.client.client import SdcnClient
 from service.client.credentials import api_key
@@ -20,7 +21,7 @@ Url = Annotated[
 ]
 Home = Annotated[Path | None, typer.Option("--home", help="The service's folder; else SDCN_HOME, else .sdcn here.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the service's answer as it is.")]
-JobId = Annotated[str, typer.Argument(help="The job's id.")]
+JobId = Annotated[str, typer.Argument(help="The job's id.", autocompletion=completion.jobs)]
 
 
 def _key(key: str | None) -> str | None:

@@ -69,13 +69,16 @@ def show(
     url: Url = None,
     home: Home = None,
 ) -> None:
-    """Show what a webhook was told, newest first, and what went wrong."""
+    """Show a webhook and what it was told, newest first, and what went wrong."""
     with terminal.open_client(url, home) as client:
+        webhook = client.webhook(webhook_id)
         listed = client.deliveries(webhook_id, page_size=min(limit, 200))
         found = [delivery for delivery, _ in zip(listed, range(limit), strict=False)]
     if as_json:
         print_json_list(found)
-    elif found:
+        return
+    out().print(_webhooks_table([webhook]))
+    if found:
         out().print(_deliveries_table(found))
     else:
         say("no messages yet")
