@@ -16,7 +16,8 @@ OBJECT_STORE_BYTES = 256 * 1024 * 1024
 """Ray's default is a third of the memory; training sends next to nothing through it"""
 API_PORT = 8000
 MLFLOW_PORT = 5000
-"""taken where they are free; else any others"""
+USUAL_PORTS = (API_PORT, MLFLOW_PORT, 8265)
+"""of the API, MLflow and Ray's dashboard; taken where they are free, else any others"""
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,12 @@ class Layout:
     predictor: int
 
     @classmethod
-    def choose(cls, home: Path, embedded_id: str, ray_folder: str) -> "Layout":
-        return cls(home, embedded_id, ray_folder, *free_ports((API_PORT, MLFLOW_PORT, 0, 8265, 0, 0, 0)))
+    def choose(
+        cls, home: Path, embedded_id: str, ray_folder: str, ports: tuple[int, int, int] = USUAL_PORTS
+    ) -> "Layout":
+        """With the ports where they are free; 0: any."""
+        api, mlflow, dashboard = ports
+        return cls(home, embedded_id, ray_folder, *free_ports((api, mlflow, 0, dashboard, 0, 0, 0)))
 
     def record(self) -> ServiceRecord:
         return ServiceRecord(

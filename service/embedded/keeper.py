@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from service.embedded.components import Component, Layout, all_components
+from service.embedded.components import USUAL_PORTS, Component, Layout, all_components
 from service.embedded.errors import EmbeddedError
 from service.embedded.home import ServiceRecord, locked, log_path, record_path
-from service.embedded.running import RunningComponent
+from service.embedded.running import RestartPolicy, RunningComponent
 from service.embedded.sweep import RAY_FOLDER_PREFIX, remove_ray_folder, sweep
 
 LOOK_EVERY_S = 0.25
@@ -37,17 +37,32 @@ Teller = Callable[[str, Phase], None]
 class EmbeddedService:
     """The service on this machine, as a context: inside it runs, after it nothing of it is left.
 
+    Args:
+        home: its folder.
+        tell: hears what becomes of each component.
+        recipe: its components.
+        ports: of the API, MLflow and Ray's dashboard, where they are free; 0: any.
+        restarts: when a component that has died is started again.
+
     Raises, on entering:
         AlreadyRunning: another process keeps one up in this home.
         EmbeddedError: a component does not start; the message has the end of its log.
     """
 
     def __init__(
-        self, home: Path, *, tell: Teller, recipe: Callable[[Layout], Sequence[Component]] = all_components
+        self,
+        home: Path,
+        *,
+        tell: Teller,
+        recipe: Callable[[Layout], Sequence[Component]] = all_components,
+        ports: tuple[int, int, int] = USUAL_PORTS,
+        restarts: RestartPolicy | None = None,
     ) -> None:
         self.home = home.expanduser().absolute()
         self._tell = tell
         self._recipe = recipe
+        self._ports = ports
+        self._restarts = restarts or RestartPolicy()
         self._running: dict[str, RunningComponent] = {}
         self._stopping = threading.Event()
         self._trouble: EmbeddedError | None = None
@@ -59,7 +74,7 @@ class EmbeddedService:
             stack.enter_context(locked(self.home))
             clean_leftovers(self.home)
             ray_folder = tempfile.mkdtemp(prefix=RAY_FOLDER_PREFIX, dir="/tmp")  # sockets in it have short names only
-            layout = Layout.choose(self.home, secrets.token_hex(8), ray_folder)
+            layout = Layout.choose(self.home, secrets.token_hex(8), ray_folder, self._ports)
             self.record = layout.record()
             self.record.write(self.home)  # at once: should we be killed, the next start knows what to clean up
             stack.callback(self._remove_traces)
@@ -85,6 +100,10 @@ class EmbeddedService:
         if self._trouble is not None:
             raise self._trouble
 
+    def session(self, component: str) -> int | None:
+        """The process session that the component leads now, or led until it died: the pid of its leader."""
+        return self._running[component].session
+
     def _start_guard(self, stack: ExitStack) -> None:
         """A process that ends the others when this one is killed."""
         with log_path(self.home, "guard").open("wb") as log:
@@ -108,7 +127,7 @@ class EmbeddedService:
         ready: set[str] = set()
         while len(ready) < len(components):
             for component in [c for c in waiting.values() if ready.issuperset(c.needs)]:
-                running = RunningComponent(waiting.pop(component.name), self.home)
+                running = RunningComponent(waiting.pop(component.name), self.home, self._restarts)
                 self._running[component.name] = running
                 self._tell(component.name, Phase.STARTING)
                 running.start()

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from service.embedded.components import Component
@@ -9,18 +10,26 @@ from service.embedded.errors import EmbeddedError
 from service.embedded.home import log_path
 from service.embedded.sweep import end_session
 
-FIRST_DELAY_S = 1.0
-LONGEST_DELAY_S = 30.0
-STEADY_AFTER_S = 60.0
-"""a process that lived so long has earned a fresh count of restarts"""
-MAX_RESTARTS = 5
+
+@dataclass(frozen=True)
+class RestartPolicy:
+    """When a component that has died is started again."""
+
+    first_delay_s: float = 1.0
+    """doubled with each further restart in a row"""
+    longest_delay_s: float = 30.0
+    steady_after_s: float = 60.0
+    """a process that lived so long has earned a fresh count of restarts"""
+    max_restarts: int = 5
+    """in a row; then it is given up"""
 
 
 class RunningComponent:
     """A component's process. `start` may be called again when it has died."""
 
-    def __init__(self, component: Component, home: Path) -> None:
+    def __init__(self, component: Component, home: Path, policy: RestartPolicy) -> None:
         self.component = component
+        self._policy = policy
         self.restarts = 0
         self._log = log_path(home, component.name)
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,12 +78,12 @@ class RunningComponent:
         now = time.monotonic()
         if self._died_s is None:
             self._died_s = now
-            self.restarts = 0 if self.age_s > STEADY_AFTER_S else self.restarts
-            if self.restarts >= MAX_RESTARTS:
+            self.restarts = 0 if self.age_s > self._policy.steady_after_s else self.restarts
+            if self.restarts >= self._policy.max_restarts:
                 raise EmbeddedError(
                     f"{self.component.name} died {self.restarts + 1} times in a row. {self.last_words()}"
                 )
-        delay_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2**self.restarts)
+        delay_s = min(self._policy.longest_delay_s, self._policy.first_delay_s * 2**self.restarts)
         if now - self._died_s < delay_s:
             return False
         self.restarts += 1

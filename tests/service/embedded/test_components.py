@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from service.embedded.components import Layout, all_components
+from service.embedded.components import USUAL_PORTS, Layout, all_components
 from service.embedded.home import locked, predictor_token
 
 
@@ -14,6 +14,11 @@ def test_the_api_and_the_predictor_know_each_other_and_nobody_else_does(tmp_path
     assert knowing == {"api", "predictor"}
     port = components["predictor"].environment["SDCN_PREDICTOR_PORT"]
     assert components["api"].environment["SDCN_PREDICTOR_URL"] == f"http://127.0.0.1:{port}"
+
+
+def test_ports_are_any_that_are_free_where_none_are_named(tmp_path: Path) -> None:
+    layout = Layout.choose(tmp_path, "id", str(tmp_path), (0, 0, 0))
+    assert {layout.api, layout.mlflow, layout.ray_dashboard}.isdisjoint(USUAL_PORTS)
 
 
 def test_nobody_waits_for_the_predictor(tmp_path: Path) -> None:

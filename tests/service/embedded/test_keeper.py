@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.embedded import running
 from service.embedded.components import Component, Layout, answers_http, api
 from service.embedded.errors import AlreadyRunning, EmbeddedError
 from service.embedded.home import ServiceRecord, record_path
 from service.embedded.keeper import EmbeddedService, Phase, clean_leftovers
+from service.embedded.running import RestartPolicy
 from service.embedded.sweep import MARK, marked, sweep
 
 NESTING = (
@@ -63,10 +63,13 @@ def test_a_service_starts_in_order_mends_itself_and_leaves_nothing(tmp_path: Pat
             pass
         assert answers_http(f"{service.record.url}/healthz")  # the refusal has not touched it
 
-        api_process = next(p for p in marked(embedded_id) if p.cmdline()[-2:] == ["-m", "service"])
+        first = service.session("api")
+        api_process = next(p for p in marked(embedded_id) if p.pid == first)
+        assert api_process.cmdline()[-2:] == ["-m", "service"]
         api_process.kill()
         assert eventually(lambda: told.count(("api", Phase.STARTING)) == 2)
         assert eventually(lambda: answers_http(f"{service.record.url}/healthz"))
+        assert service.session("api") != first
         service.wait(0)
     assert marked(embedded_id) == []
     assert not record_path(tmp_path).exists()
@@ -116,12 +119,9 @@ def test_a_component_that_cannot_start_is_quoted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("vanishes", [False, True])
-def test_whoever_waits_is_told_that_a_component_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vanishes: bool
-) -> None:
+def test_whoever_waits_is_told_that_a_component_is_given_up(tmp_path: Path, vanishes: bool) -> None:
     """It dies again and again; or what it is started from is gone, as after an update."""
-    monkeypatch.setattr(running, "MAX_RESTARTS", 1)
-    monkeypatch.setattr(running, "FIRST_DELAY_S", 0.1)
+    restarts = RestartPolicy(max_restarts=1, first_delay_s=0.1)
     program = tmp_path / "program"
     program.write_text(f"#!/bin/sh\n{f'rm {program}' if vanishes else ''}\nsleep 0.5\nexit 3\n")
     program.chmod(0o700)
@@ -136,7 +136,7 @@ def test_whoever_waits_is_told_that_a_component_is_given_up(
     said = "mortal has died and cannot be started again" if vanishes else "mortal died 2 times in a row"
     with (
         pytest.raises(EmbeddedError, match=said),
-        EmbeddedService(tmp_path / "home", tell=lambda *_: None, recipe=recipe) as service,
+        EmbeddedService(tmp_path / "home", tell=lambda *_: None, recipe=recipe, restarts=restarts) as service,
     ):
         until_it_raises(service)
 
