@@ -2,7 +2,7 @@
 
 It does what spec.json orders and leaves outcome.json, or dies without: the supervisor tells the two apart. It leads a
 process session of its own and dies with its parent. Exit status: 0 an outcome was written, whatever it says; 2 wrong
-arguments; 74 the outcome could not be written.
+arguments; 74 the outcome could not be written; 75 the lease was over.
 """
 
 import logging
@@ -16,6 +16,7 @@ from workers.attempt_folder import OUTCOME_UNWRITTEN, AttemptFolder, AttemptOrde
 from workers.attempt_logging import log_attempt, log_output
 from workers.errors import AttemptStopped
 from workers.failures import failure_of
+from workers.lease_watch import stay_if_over, watch_lease
 from workers.processes import die_with
 from workers.ray_runtime.environment import ray_environment
 from workers.spool import BegunEvent, EventSpool
@@ -32,9 +33,11 @@ def main(arguments: list[str]) -> int:
     folder = AttemptFolder(Path(arguments[0]))
     log_attempt(folder.run_path.name, folder.number)
     log_output()
+    watch_lease()
     # SIGTERM asks politely, as the stop file does; SIGINT is Python's or, while training, Ray's: drop the work.
     signal.signal(signal.SIGTERM, lambda _signal, _frame: folder.stop.touch())
     outcome = run(folder)
+    stay_if_over()
     try:
         folder.write_outcome(outcome)
     except OSError:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from workers.attempt_folder import AttemptFolder
+from workers.lease_watch import DESCRIPTOR, LeasePipe
 from workers.processes import MARK, SessionRecord, end_session
 
 log = structlog.get_logger()
@@ -46,15 +47,23 @@ class Child:
         self._monotonic = monotonic
         self._stop_asked_at: float | None = None
         self._interrupted_at: float | None = None
-        with folder.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=_environment(mark),
-                start_new_session=True,
-            )
+        self._pipe = LeasePipe()
+        try:
+            with folder.log.open("ab") as output:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=_environment(mark) | {DESCRIPTOR: str(self._pipe.child_end)},
+                    pass_fds=[self._pipe.child_end],
+                    start_new_session=True,
+                )
+        except BaseException:
+            self._pipe.close()
+            raise
+        finally:
+            os.close(self._pipe.child_end)
         try:
             self.session = SessionRecord.of(self._process.pid, mark)
             folder.write_session(self.session)
@@ -70,6 +79,10 @@ class Child:
     def poll(self) -> int | None:
         """The exit status, negative for a signal; None while it runs."""
         return self._process.poll()
+
+    def hold(self, until_s: float) -> None:
+        """Tell it until when its attempt holds the lease, by time.monotonic(): then it ends by itself."""
+        self._pipe.tell(until_s)
 
     def ask_to_stop(self) -> None:
         """Leave the stop file, which training looks for between steps. Asking again changes nothing."""
@@ -94,6 +107,7 @@ class Child:
     def end(self) -> bool:
         """Kill what is left of the session, the child too if it runs; whether nothing is left."""
         gone = end_session(self.session, timeout_s=SESSION_KILL_TIMEOUT_S)
+        self._pipe.close()
         try:
             self._process.wait(timeout=SESSION_KILL_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -6,6 +6,7 @@ WorkerError
 ├── ClusterTooSmall       the cluster can never hold what the job asks for
 ├── TrainingProcessLost   a training process ended without saying why
 ├── OutOfMemory           a training process was refused memory, or killed for it
+├── AttemptSuperseded     a later attempt of the job has begun; this one, which was thought dead, must write nothing
 ├── FolderHeld            a process of an earlier attempt still writes where this one must
 └── TrackingUnavailable   MLflow does not answer; what it should hear stays on disk
 
@@ -35,6 +36,10 @@ class TrainingProcessLost(WorkerError):
 
 class OutOfMemory(WorkerError):
     """A training process was refused memory or killed for it; the same would happen again."""
+
+
+class AttemptSuperseded(WorkerError):
+    """A later attempt of the job has begun: this one was thought dead, and writes nothing more."""
 
 
 class FolderHeld(WorkerError):

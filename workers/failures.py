@@ -5,7 +5,14 @@ import errno
 from sdcn_core.errors import BadInput, SdcnError, TrainingDiverged
 from service.jobs.states import FailureReason
 from workers.attempt_folder import Failed
-from workers.errors import ClusterTooSmall, ClusterUnavailable, FolderHeld, OutOfMemory, TrainingProcessLost
+from workers.errors import (
+    AttemptSuperseded,
+    ClusterTooSmall,
+    ClusterUnavailable,
+    FolderHeld,
+    OutOfMemory,
+    TrainingProcessLost,
+)
 
 MESSAGE_LENGTH = 2000
 
@@ -33,7 +40,7 @@ def _sentence(error: BaseException) -> str:
     match error:
         case SdcnError() | ClusterTooSmall() | ClusterUnavailable():
             return str(error)
-        case TrainingProcessLost() | OutOfMemory() | FolderHeld():
+        case TrainingProcessLost() | OutOfMemory() | FolderHeld() | AttemptSuperseded():
             return str(error)
         case MemoryError():
             return (

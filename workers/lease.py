@@ -43,6 +43,7 @@ class LeaseKeeper:
         self._count = count
         self._monotonic = monotonic
         self._held_until_s = claimed_at_s + lease_s
+        self._tell_holder: Callable[[float], None] = lambda _until_s: None
         self._taken = threading.Event()
         self._pulse = Pulse(Desired.RUN, JobState.CLAIMED, overdue=False)
         self._ended = threading.Event()
@@ -65,6 +66,11 @@ class LeaseKeeper:
     def is_lost(self) -> bool:
         return self._taken.is_set() or self._monotonic() > self._held_until_s
 
+    def inform(self, holder: Callable[[float], None]) -> None:
+        """Tell whoever works under the lease, now and at every renewal, until when it is held."""
+        self._tell_holder = holder
+        holder(self._held_until_s)
+
     @property
     def pulse(self) -> Pulse:
         """What the last beat heard."""
@@ -84,6 +90,7 @@ class LeaseKeeper:
             self._count(Counted.LEASE_RENEWALS)
             self._held_until_s = sent_at_s + self._lease_s
             self._pulse = pulse
+            self._tell_holder(self._held_until_s)
 
     def _run(self) -> None:
         while not self._ended.wait(self._interval_s) and not self._taken.is_set():

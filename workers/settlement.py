@@ -8,6 +8,7 @@ from typing import assert_never
 from service.jobs.states import FailureReason
 from service.queue.records import Settlement
 from workers.attempt_folder import OUTCOME_UNWRITTEN, Failed, Outcome, Stopped, Succeeded
+from workers.lease_watch import LEASE_OVER
 
 OUT_OF_MEMORY = (
     "the kernel ended a process of the attempt because the worker's memory was used up: use fewer images per step,"
@@ -22,6 +23,7 @@ UNWRITTEN = (
 
 TOO_LONG = "it ran longer than its max_runtime_s: allow more, or train for fewer steps; its checkpoints are kept"
 NEVER_BEGAN = "the training process was started and did not begin to work in the time it has for that"
+STOOD_STILL = "the worker stood still for longer than its lease, and the attempt ended by itself"
 
 
 class StopCause(Enum):
@@ -74,6 +76,8 @@ def settlement_of(
             return Settlement.retry(FailureReason.INFRASTRUCTURE, "the attempt was stopped from outside the service")
         case None if exit_status == OUTCOME_UNWRITTEN:
             return Settlement.retry(FailureReason.INFRASTRUCTURE, UNWRITTEN)
+        case None if exit_status == LEASE_OVER:
+            return Settlement.retry(FailureReason.LOST_WORKER, STOOD_STILL)
         case None:
             return Settlement.retry(FailureReason.CRASHED, f"the training process {ending_of(exit_status)}")
         case _:

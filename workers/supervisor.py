@@ -24,6 +24,7 @@ from service.queue.repository import JobQueue
 from workers.attempt_folder import AttemptFolder, AttemptOrder, RunFolder
 from workers.child import Child
 from workers.failures import failure_of
+from workers.fence import seal_spools
 from workers.lease import LeaseKeeper
 from workers.log_bound import LogBound
 from workers.memory_events import oom_kills
@@ -181,6 +182,7 @@ class Supervisor:
         settings = self._settings
         folder.path.mkdir(parents=True, exist_ok=True)
         end_earlier_attempts(run, before=claim.attempt)
+        seal_spools(run.path, before=claim.attempt)
         folder.write_order(
             AttemptOrder(
                 job_id=claim.job_id,
@@ -218,6 +220,7 @@ class Supervisor:
             monotonic=self._monotonic,
         )
         log.info("attempt.started", pid=child.pid)
+        lease.inform(child.hold)
         self._meter.attempt_began(child.session)
         causes: set[StopCause] = set()
         is_running = False

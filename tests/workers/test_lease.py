@@ -89,6 +89,19 @@ def test_a_beat_that_hangs_does_not_hide_that_the_lease_ran_out(keeper: LeaseKee
     assert keeper.is_lost
 
 
+def test_who_works_under_the_lease_is_told_until_when_it_is_held(
+    keeper: LeaseKeeper, answers: Answers, clock: list[float]
+) -> None:
+    told: list[float] = []
+    keeper.inform(told.append)
+    clock[0] += 10
+    keeper.beat()
+    answers.answer = DatabaseUnavailable("away")
+    clock[0] += 10
+    keeper.beat()
+    assert told == [130, 140]
+
+
 def test_a_wish_to_cancel_is_heard(keeper: LeaseKeeper, answers: Answers) -> None:
     assert keeper.pulse.desired is Desired.RUN
     answers.answer = Pulse(Desired.CANCEL, JobState.RUNNING, overdue=True)

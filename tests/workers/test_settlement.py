@@ -3,6 +3,7 @@ from typing import Any
 from service.jobs.states import FailureReason, JobState
 from service.queue.records import Settlement
 from workers.attempt_folder import Failed, Outcome, Stopped, Succeeded
+from workers.lease_watch import LEASE_OVER
 from workers.settlement import StopCause, settlement_of
 
 
@@ -74,3 +75,8 @@ def test_a_job_stopped_for_its_time_fails_even_where_a_pause_was_wanted() -> Non
 def test_a_child_that_never_began_is_the_infrastructures_failure() -> None:
     ended = settle(None, exit_status=-9, causes={StopCause.NEVER_BEGAN})
     assert (ended.state, ended.reason) == (JobState.RETRY_WAIT, FailureReason.INFRASTRUCTURE)
+
+
+def test_a_child_that_ended_because_its_worker_stood_still_is_not_the_jobs_own_crash() -> None:
+    ended = settle(None, exit_status=LEASE_OVER)
+    assert (ended.state, ended.reason) == (JobState.RETRY_WAIT, FailureReason.LOST_WORKER)

@@ -38,6 +38,7 @@ class RayHooks:
     def report(self, report: TrainingReport, checkpoint: Path | None) -> None:
         payload: dict[str, Any] = {}
         if self._ranks.is_first:
+            self._order.check_fence()
             events = self._first_events + events_of(report, keep_files(report.files, self._order.artifacts))
             self._first_events = []
             payload = to_payload(events)

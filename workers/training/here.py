@@ -66,6 +66,7 @@ class LocalHooks:
         return module.to(self._device)
 
     def report(self, report: TrainingReport, checkpoint: Path | None) -> None:
+        self._order.check_fence()
         if checkpoint is not None:  # before it is told of: what is reported after a checkpoint is never trained again
             self._checkpoints.take(checkpoint, report.global_step)
         for event in events_of(report, keep_files(report.files, self._order.artifacts)):

@@ -13,6 +13,7 @@ from sdcn_core.data.datasets import DataRoots
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.stage_store import StageStore
 from workers.attempt_folder import AttemptFolder
+from workers.fence import check_fence
 
 
 class TrainingOrder(BaseModel):
@@ -45,7 +46,11 @@ class TrainingOrder(BaseModel):
     @property
     def job_id(self) -> str:
         """Of the job whose attempt `stop` ends."""
-        return AttemptFolder(self.stop.parent).run_path.name
+        return self._job_attempt.run_path.name
+
+    @property
+    def _job_attempt(self) -> AttemptFolder:
+        return AttemptFolder(self.stop.parent)
 
     @property
     def folder(self) -> AttemptFolder:
@@ -72,6 +77,14 @@ class TrainingOrder(BaseModel):
     @property
     def store(self) -> StageStore | None:
         return None if self.stages is None else StageStore(self.stages)
+
+    def check_fence(self) -> None:
+        """Call it before a checkpoint or an artifact is written.
+
+        Raises:
+            AttemptSuperseded: a later attempt of the job has begun.
+        """
+        check_fence(self._job_attempt.run_path, self.attempt)
 
     @property
     def wants_stop(self) -> bool:
