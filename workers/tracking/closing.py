@@ -9,13 +9,16 @@ from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
 
 from service.errors import JobNotFound
 from workers.tracking.delivery import STATUS, Destination, Jobs
-from workers.tracking.tracked_run import JOB_TAG, STATE_TAG, TrackingFiles
+from workers.tracking.tracked_run import JOB_TAG, RUN_TAG, STATE_TAG, TrackingFiles
 
 PAGE = 200
 
 
 def close_left_open(destination: Destination, jobs: Jobs, runs: Path) -> list[str]:
     """Close the runs that are RUNNING though their job has ended and nothing of it waits to be delivered; their ids.
+
+    A run beside the one that the job is tied to is deleted: MLflow's client sends a request again whose answer is late,
+    and a slow server then makes two.
 
     Raises:
         MlflowException: MLflow does not answer.
@@ -29,11 +32,15 @@ def close_left_open(destination: Destination, jobs: Jobs, runs: Path) -> list[st
             verdict = jobs.verdict(job_id)
         except JobNotFound:
             continue  # another database's job: its own workers know
-        if verdict is not None:
+        if verdict is None:
+            continue
+        if RUN_TAG not in run.data.tags and verdict.run_id not in (None, run.info.run_id):
+            destination.client.delete_run(run.info.run_id)
+        else:
             destination.client.set_tag(run.info.run_id, STATE_TAG, verdict.state.value)
             status = STATUS[verdict.state]
             destination.client.set_terminated(run.info.run_id, status=status, end_time=verdict.ended_at_ms)
-            closed.append(str(run.info.run_id))
+        closed.append(str(run.info.run_id))
     return closed
 
 

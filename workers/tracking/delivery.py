@@ -42,6 +42,8 @@ class Verdict:
     state: JobState
     ended_at_ms: int
     failure: str | None
+    run_id: str | None
+    """the run that the job is tied to; None: to none yet"""
 
 
 class Jobs(Protocol):

@@ -55,7 +55,7 @@ class QueueJobs:
         if not job.state.is_terminal:
             return None
         failure = None if job.failure is None else f"{job.failure.reason}: {job.failure.message}"
-        return Verdict(job.state, _milliseconds(job.ended_at or job.updated_at), failure)
+        return Verdict(job.state, _milliseconds(job.ended_at or job.updated_at), failure, job.tracking_run_id)
 
     def attach(self, job_id: str, run_id: str) -> str:
         return self._queue.attach_tracking(job_id, run_id)

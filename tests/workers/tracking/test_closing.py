@@ -15,7 +15,7 @@ from mlflow.entities import Run
 from workers.tracking.closing import close_left_open, delete_runs
 from workers.tracking.delivery import Destination, deliver
 from workers.tracking.mlflow_log import QueueJobs
-from workers.tracking.tracked_run import FAILURE_TAG, TrackingFiles, describe
+from workers.tracking.tracked_run import FAILURE_TAG, JOB_TAG, RUN_TAG, TrackingFiles, describe
 
 
 def test_the_run_of_a_job_that_is_tried_again_is_open_until_it_ends_again(
@@ -45,6 +45,23 @@ def test_a_run_left_open_by_a_job_that_has_ended_is_closed(
     TrackingFiles(run.path).run.unlink()  # its folder is lost
     assert close_left_open(destination, QueueJobs(queue), run.path.parent) == [recorded().info.run_id]
     assert recorded().info.status == "KILLED"
+
+
+def test_a_second_run_that_a_slow_server_made_of_one_request_is_deleted_and_those_of_a_study_stay(
+    run: RunFolder, destination: Destination, queue: JobQueue, claim: Claim, recorded: Callable[[], Run]
+) -> None:
+    deliver(run.path, destination, QueueJobs(queue))
+    second, of_study = (
+        destination.client.create_run(destination.experiment_id(), tags={JOB_TAG: claim.job_id, **more})
+        for more in ({}, {RUN_TAG: "sdcn-seed0"})
+    )
+    queue.settle(claim, Settlement.cancelled())
+    assert deliver(run.path, destination, QueueJobs(queue))
+    closed = close_left_open(destination, QueueJobs(queue), run.path.parent)
+    assert set(closed) == {second.info.run_id, of_study.info.run_id}
+    states = [destination.client.get_run(made.info.run_id).info for made in (second, of_study, recorded())]
+    assert [state.lifecycle_stage for state in states] == ["deleted", "active", "active"]
+    assert [state.status for state in states[1:]] == ["KILLED", "KILLED"]
 
 
 def test_the_runs_of_a_deleted_job_are_deleted_and_no_others(
