@@ -2,7 +2,7 @@
 
 It does what spec.json orders and leaves outcome.json, or dies without: the supervisor tells the two apart. It leads a
 process session of its own and dies with its parent. Exit status: 0 an outcome was written, whatever it says; 2 wrong
-arguments; 74 the outcome could not be written; 75 the lease was over.
+arguments; 69 Ray was lost; 74 the outcome could not be written; 75 the lease was over.
 """
 
 import logging

@@ -9,6 +9,7 @@ from service.jobs.states import FailureReason
 from service.queue.records import Settlement
 from workers.attempt_folder import OUTCOME_UNWRITTEN, Failed, Outcome, Stopped, Succeeded
 from workers.lease_watch import LEASE_OVER
+from workers.ray_runtime.raylet_watch import RAY_LOST
 
 OUT_OF_MEMORY = (
     "the kernel ended a process of the attempt because the worker's memory was used up: use fewer images per step,"
@@ -23,6 +24,7 @@ UNWRITTEN = (
 
 TOO_LONG = "it ran longer than its max_runtime_s: allow more, or train for fewer steps; its checkpoints are kept"
 NEVER_BEGAN = "the training process was started and did not begin to work in the time it has for that"
+RAY_GONE = "Ray ended under the attempt: its process on the worker's machine was killed, or its head started anew"
 STOOD_STILL = "the worker stood still for longer than its lease, and the attempt ended by itself"
 
 
@@ -42,7 +44,12 @@ class StopCause(Enum):
 
 
 def settlement_of(
-    outcome: Outcome | None, *, exit_status: int, causes: Collection[StopCause], memory_kills: int
+    outcome: Outcome | None,
+    *,
+    exit_status: int,
+    causes: Collection[StopCause],
+    memory_kills: int,
+    ray_is_lost: bool = False,
 ) -> Settlement:
     """The verdict on an attempt whose processes are all gone.
 
@@ -50,6 +57,7 @@ def settlement_of(
         outcome: what the child said; None if it died without a word.
         exit_status: of the child; negative: the signal that ended it.
         causes: why it was asked to stop, if it was.
+        ray_is_lost: whether the shared cluster that it used is gone.
         memory_kills: processes that the kernel killed for memory while it ran; 0 of an attempt that goes on after one.
     """
     match outcome:
@@ -76,6 +84,8 @@ def settlement_of(
             return Settlement.retry(FailureReason.INFRASTRUCTURE, "the attempt was stopped from outside the service")
         case None if exit_status == OUTCOME_UNWRITTEN:
             return Settlement.retry(FailureReason.INFRASTRUCTURE, UNWRITTEN)
+        case None if exit_status == RAY_LOST or (ray_is_lost and exit_status > 0):
+            return Settlement.retry(FailureReason.INFRASTRUCTURE, RAY_GONE)
         case None if exit_status == LEASE_OVER:
             return Settlement.retry(FailureReason.LOST_WORKER, STOOD_STILL)
         case None:

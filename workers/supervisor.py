@@ -31,6 +31,7 @@ from workers.memory_events import oom_kills
 from workers.meter import Counted, WorkerMeter
 from workers.orphans import end_earlier_attempts, end_orphans, remove_placement_groups
 from workers.progress_pump import ProgressPump
+from workers.ray_runtime import raylet_watch
 from workers.settings import WorkerSettings
 from workers.settlement import NEVER_BEGAN, TOO_LONG, StopCause, settlement_of
 from workers.spool import SpoolReader
@@ -165,7 +166,7 @@ class Supervisor:
             try:
                 self._prepare(claim, run, folder, scratch)
                 self._log.begin(claim, run.path)
-                settlement = self._supervise(claim, lease, folder)
+                settlement = self._supervise(claim, lease, folder, scratch)
             except LeaseLost:
                 raise
             except Exception as error:  # the disk, a process table that is full, or a defect of ours
@@ -197,7 +198,7 @@ class Supervisor:
             )
         )
 
-    def _supervise(self, claim: Claim, lease: LeaseKeeper, folder: AttemptFolder) -> Settlement:
+    def _supervise(self, claim: Claim, lease: LeaseKeeper, folder: AttemptFolder, scratch: Path) -> Settlement:
         """Start the child and stay with it until no process of it is left; the verdict.
 
         Raises:
@@ -255,6 +256,7 @@ class Supervisor:
             folder.read_outcome(),
             exit_status=exit_status,
             causes=causes | self._causes(lease),
+            ray_is_lost=raylet_watch.is_lost(scratch),
             memory_kills=0 if _outlives_memory_kills(claim.spec) else (oom_kills() or 0) - (kills_before or 0),
         )
 

@@ -1,9 +1,12 @@
 from typing import Any
 
+import pytest
+
 from service.jobs.states import FailureReason, JobState
 from service.queue.records import Settlement
 from workers.attempt_folder import Failed, Outcome, Stopped, Succeeded
 from workers.lease_watch import LEASE_OVER
+from workers.ray_runtime.raylet_watch import RAY_LOST
 from workers.settlement import StopCause, settlement_of
 
 
@@ -80,3 +83,13 @@ def test_a_child_that_never_began_is_the_infrastructures_failure() -> None:
 def test_a_child_that_ended_because_its_worker_stood_still_is_not_the_jobs_own_crash() -> None:
     ended = settle(None, exit_status=LEASE_OVER)
     assert (ended.state, ended.reason) == (JobState.RETRY_WAIT, FailureReason.LOST_WORKER)
+
+
+@pytest.mark.parametrize("seen", [{"exit_status": RAY_LOST}, {"exit_status": 1, "ray_is_lost": True}])
+def test_a_child_that_ray_took_along_is_the_infrastructures_failure(seen: dict[str, Any]) -> None:
+    ended = settle(None, **seen)
+    assert (ended.state, ended.reason) == (JobState.RETRY_WAIT, FailureReason.INFRASTRUCTURE)
+
+
+def test_a_child_that_was_killed_is_its_own_crash_though_ray_is_lost_too() -> None:
+    assert settle(None, exit_status=-9, ray_is_lost=True).reason is FailureReason.CRASHED

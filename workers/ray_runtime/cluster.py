@@ -4,7 +4,7 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from service.jobs.capacity import Node
 from workers.attempt_folder import RayOrder
 from workers.errors import ClusterUnavailable
 from workers.ray_runtime.environment import LOCAL, token_path
+from workers.ray_runtime.raylet_watch import noted, raylet_watched
 
 OBJECT_STORE_BYTES = 256 * 2**20
 """training passes no data through Ray; its default would reserve a third of the memory"""
@@ -36,6 +37,23 @@ def connected(order: RayOrder, scratch: Path) -> Iterator[Cluster]:
     """
     # Ray takes over SIGTERM, which here means "come to an end", not "drop everything".
     on_sigterm = signal.getsignal(signal.SIGTERM)
+    is_local = order.address == LOCAL
+    noting: AbstractContextManager[Path | None] = nullcontext() if is_local else noted(scratch)
+    with noting as note:
+        _connect(order, scratch)
+        socket_name = ray._private.worker.global_worker.node.raylet_socket_name
+        if note is not None:
+            note.write_text(socket_name)
+        with raylet_watched(socket_name):
+            try:
+                signal.signal(signal.SIGTERM, on_sigterm)
+                job_id = ray.get_runtime_context().get_job_id()
+                yield Cluster(nodes=nodes_alive(), is_local=is_local, driver_job_id=job_id)
+            finally:
+                ray.shutdown()
+
+
+def _connect(order: RayOrder, scratch: Path) -> None:
     try:
         if order.address == LOCAL:
             _start_local(order, scratch)
@@ -46,15 +64,6 @@ def connected(order: RayOrder, scratch: Path) -> Iterator[Cluster]:
             f"Ray at {order.address!r} cannot be reached: check that it runs, and that SDCN_RAY_AUTH_MODE and the token"
             " are the cluster's"
         ) from error
-    try:
-        signal.signal(signal.SIGTERM, on_sigterm)
-        yield Cluster(
-            nodes=nodes_alive(),
-            is_local=order.address == LOCAL,
-            driver_job_id=ray.get_runtime_context().get_job_id(),
-        )
-    finally:
-        ray.shutdown()
 
 
 def _start_local(order: RayOrder, scratch: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pydantic import ValidationError
+from ray.exceptions import RayError
 from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -44,7 +45,7 @@ def fit(order: TrainingOrder, *, storage: Path) -> TrainingEnd:
     )
     try:
         trainer.fit()
-    except TrainingFailedError as error:
+    except (TrainingFailedError, RayError) as error:  # the latter where Ray itself was lost
         raise translated(error) from error
     try:
         return TrainingEnd.model_validate_json(order.folder.findings.read_bytes())
