@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo up down secrets test histories check lint format pictures clean
+.PHONY: help demo up down secrets test histories chaos check lint format pictures clean
 .DEFAULT_GOAL := help
 
 help: ## what can be typed
@@ -43,6 +43,9 @@ test: lint ## everything that must hold: linters, types, layers, tests
 
 histories: $(STAMP) ## thousands of random histories of the queue on both databases; some minutes
 	@SDCN_HISTORIES=2000 $(BIN)/python -m pytest --quiet tests/service/queue/test_random_histories.py
+
+chaos: $(STAMP) ## kill every part of a service of its own a hundred times; about twenty minutes
+	@$(BIN)/python -m tests.chaos --rounds 100 --seed 0
 
 check: test ## the same by another name, before a commit
 

@@ -84,10 +84,10 @@ def settlement_of(
             return Settlement.retry(FailureReason.INFRASTRUCTURE, "the attempt was stopped from outside the service")
         case None if exit_status == OUTCOME_UNWRITTEN:
             return Settlement.retry(FailureReason.INFRASTRUCTURE, UNWRITTEN)
-        case None if exit_status == RAY_LOST or (ray_is_lost and exit_status > 0):
-            return Settlement.retry(FailureReason.INFRASTRUCTURE, RAY_GONE)
         case None if exit_status == LEASE_OVER:
             return Settlement.retry(FailureReason.LOST_WORKER, STOOD_STILL)
+        case None if exit_status == RAY_LOST or (ray_is_lost and exit_status > 0):
+            return Settlement.retry(FailureReason.INFRASTRUCTURE, RAY_GONE)
         case None:
             return Settlement.retry(FailureReason.CRASHED, f"the training process {ending_of(exit_status)}")
         case _:

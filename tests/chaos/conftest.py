@@ -1,0 +1,3 @@
+from tests.service.conftest import quiet_log
+
+__all__ = ["quiet_log"]
