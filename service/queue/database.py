@@ -5,6 +5,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, create_engine, event, literal_column
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
 from service.errors import ServiceError
@@ -18,6 +19,8 @@ SILENCE: Final = {
     "tcp_user_timeout": 15_000,
 }
 """What libpq bears of a server that is gone without a word: 15 s, well within a lease, then the call fails."""
+IDLE_TRANSACTION_MS: Final = 15_000
+"""A process that is stopped within a transaction would keep its rows from those who take over: PostgreSQL ends it."""
 READ_ONLY: Final = {"sdcn_read_only": True}
 """Execution options of a transaction that only reads: on SQLite it then takes no write lock."""
 
@@ -74,7 +77,9 @@ def open_database(database_url: str) -> Engine:
     """
     url = parse_url(database_url)
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, connect_args=dict(SILENCE))
+        engine = create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, connect_args=dict(SILENCE))
+        event.listen(engine, "connect", _set_up_postgresql)
+        return engine
     engine = create_engine(
         url,
         pool_size=1,
@@ -85,6 +90,11 @@ def open_database(database_url: str) -> Engine:
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _set_up_postgresql(connection: DBAPIConnection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's private type
+    connection.cursor().execute(f"SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS}")
+    connection.commit()
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's private type

@@ -1,21 +1,26 @@
 """A PostgreSQL that cannot be reached for a while: the way to it is cut, and opened again."""
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.orm import Session
 
 from service.app import create_app
 from service.errors import DatabaseUnavailable
 from service.jobs.specs import TrainSpec
 from service.jobs.states import FailureReason, JobState
+from service.queue import database
 from service.queue.database import open_database
 from service.queue.records import Job
 from service.queue.repository import JobQueue
 from service.queue.retry import RetryPolicy
+from service.queue.tables import JobRow
+from service.queue.transactions import Transactions
 from service.settings import ServiceSettings
 from tests.service.in_process import serving
 from tests.service.tcp_proxy import TcpProxy, proxied
@@ -147,6 +152,31 @@ end(status="succeeded", results={"attempt": folder.name})
     ended = queue.get(job.job_id)
     assert (ended.state, ended.attempt, ended.results) == (JobState.SUCCEEDED, 2, {"attempt": "attempt-2"})
     assert ended.attempts[0].exit_reason is FailureReason.LOST_WORKER
+
+
+def test_who_is_stopped_within_a_transaction_keeps_the_job_from_nobody_for_long(
+    postgres_url: str, unharmed: JobQueue, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "IDLE_TRANSACTION_MS", 300)
+    assert unharmed.claim("worker-a", lease_s=-1) is not None
+    stopped = open_database(postgres_url)
+    transaction = Transactions(stopped).writing()
+    session, _ = transaction.__enter__()
+    session.scalar(select(JobRow).where(JobRow.id == job.job_id).with_for_update())
+    assert unharmed.rescue_lost() == [], "its row is locked"
+    wait_until(lambda: unharmed.rescue_lost() == [job.job_id])
+    with pytest.raises(DatabaseUnavailable):
+        goes_on(transaction, session)
+    stopped.dispose()
+
+
+def goes_on(transaction: AbstractContextManager[object], session: Session) -> None:
+    """As the block of the transaction would."""
+    try:
+        session.execute(select(1))
+    except Exception as error:
+        transaction.__exit__(type(error), error, error.__traceback__)
+        raise
 
 
 class Missed:

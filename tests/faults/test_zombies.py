@@ -5,8 +5,11 @@ still does reaches neither the database nor MLflow nor a checkpoint.
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -68,10 +71,27 @@ def first(tmp_path: Path, job: Job) -> Path:
     return RunFolder(tmp_path, job.job_id).attempt(1).path
 
 
-def stop(worker: "subprocess.Popen[str]", *, when: Path) -> None:
+def stop(worker: "subprocess.Popen[str]", database_url: str, *, when: Path) -> None:
+    """Between two transactions: SQLite has one writer at a time, and waits for one that is stopped."""
     wait_until(lambda: when.exists() or worker.poll() is not None, PATIENCE_S)
     assert worker.poll() is None, worker.communicate()[0]
     os.kill(worker.pid, signal.SIGSTOP)
+    while not is_free(database_url):
+        os.kill(worker.pid, signal.SIGCONT)
+        time.sleep(0.01)
+        os.kill(worker.pid, signal.SIGSTOP)
+
+
+def is_free(database_url: str) -> bool:
+    """Whether nobody is writing; of PostgreSQL, where that matters less, it is not asked."""
+    if not database_url.startswith("sqlite"):
+        return True
+    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"), timeout=0.2)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+    return True
 
 
 def go_on(worker: "subprocess.Popen[str]") -> str:
@@ -96,7 +116,7 @@ def test_a_worker_that_was_stopped_past_its_lease_writes_nothing_to_the_database
         return queue.get(job.job_id), EventLog(engine).page(job.job_id, after=0, limit=100), queue.workers()
 
     with worker_elsewhere(tmp_path, database_url, LIVES_ON + UNTIL_OTHERS_TRAIN) as worker:
-        stop(worker, when=first / "ready")
+        stop(worker, database_url, when=first / "ready")
         take_over(queue, tmp_path, job)
         wait_until((first / "said").exists)
         before = all_that_is_known()
@@ -113,7 +133,7 @@ def test_what_the_child_of_a_stopped_worker_says_after_another_has_taken_over_ne
 
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     with worker_elsewhere(tmp_path, database_url, LIVES_ON + UNTIL_OTHERS_TRAIN, uri) as worker:
-        stop(worker, when=first / "ready")
+        stop(worker, database_url, when=first / "ready")
         take_over(queue, tmp_path, job)
         wait_until((first / "said").exists)
         go_on(worker)
@@ -160,7 +180,7 @@ def test_the_child_of_a_worker_that_is_stopped_ends_by_itself_when_the_lease_is_
 ) -> None:
     script = "from workers.lease_watch import watch_lease\nwatch_lease()\n" + LIVES_ON + "wait_for(lambda: False)"
     with worker_elsewhere(tmp_path, database_url, script) as worker:
-        stop(worker, when=first / "ready")
+        stop(worker, database_url, when=first / "ready")
         wait_until(lambda: is_gone(int((first / "pid").read_text())), PATIENCE_S)
         go_on(worker)
     wait_until(lambda: bool(queue.rescue_lost()) or queue.get(job.job_id).state is JobState.RETRY_WAIT, PATIENCE_S)
