@@ -5,22 +5,12 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Engine, create_engine, event, literal_column
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
 
 from service.errors import ServiceError
+from service.queue.postgresql import ANSWER_TIMEOUT_S, open_postgresql
 
 BUSY_TIMEOUT_MS: Final = 30_000
-SILENCE: Final = {
-    "connect_timeout": 10,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 15_000,
-}
-"""What libpq bears of a server that is gone without a word: 15 s, well within a lease, then the call fails."""
-IDLE_TRANSACTION_MS: Final = 15_000
-"""A process that is stopped within a transaction would keep its rows from those who take over: PostgreSQL ends it."""
 READ_ONLY: Final = {"sdcn_read_only": True}
 """Execution options of a transaction that only reads: on SQLite it then takes no write lock."""
 
@@ -70,16 +60,15 @@ def parse_url(database_url: str) -> URL:
             raise UnknownDatabase(f"{other} is not supported: use sqlite:///path or postgresql://user@host/name")
 
 
-def open_database(database_url: str) -> Engine:
+def open_database(database_url: str, *, answer_timeout_s: float | None = ANSWER_TIMEOUT_S) -> Engine:
     """An engine on the queue's database; nothing is connected yet, `migrations.upgrade` makes the tables.
 
+    A statement that PostgreSQL does not answer in `answer_timeout_s` fails; None: whoever sent it waits for ever.
     SQLite has one writer at a time, so one connection a process waits least (a pool of eight had ten times its p99).
     """
     url = parse_url(database_url)
     if url.get_backend_name() != "sqlite":
-        engine = create_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True, connect_args=dict(SILENCE))
-        event.listen(engine, "connect", _set_up_postgresql)
-        return engine
+        return open_postgresql(url, answer_timeout_s=answer_timeout_s)
     engine = create_engine(
         url,
         pool_size=1,
@@ -90,11 +79,6 @@ def open_database(database_url: str) -> Engine:
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def _set_up_postgresql(connection: DBAPIConnection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's private type
-    connection.cursor().execute(f"SET idle_in_transaction_session_timeout = {IDLE_TRANSACTION_MS}")
-    connection.commit()
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, _record: Any) -> None:  # noqa: ANN401 - SQLAlchemy's private type

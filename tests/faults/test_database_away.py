@@ -14,7 +14,7 @@ from service.app import create_app
 from service.errors import DatabaseUnavailable
 from service.jobs.specs import TrainSpec
 from service.jobs.states import FailureReason, JobState
-from service.queue import database
+from service.queue import postgresql
 from service.queue.database import open_database
 from service.queue.records import Job
 from service.queue.repository import JobQueue
@@ -157,7 +157,7 @@ end(status="succeeded", results={"attempt": folder.name})
 def test_who_is_stopped_within_a_transaction_keeps_the_job_from_nobody_for_long(
     postgres_url: str, unharmed: JobQueue, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "IDLE_TRANSACTION_MS", 300)
+    monkeypatch.setattr(postgresql, "IDLE_TRANSACTION_MS", 300)
     assert unharmed.claim("worker-a", lease_s=-1) is not None
     stopped = open_database(postgres_url)
     transaction = Transactions(stopped).writing()

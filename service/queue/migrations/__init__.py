@@ -53,7 +53,7 @@ def _config() -> Config:
 
 def _migrate(database_url: str, step: Callable[[Config, str], None], revision: str) -> None:
     path = parse_url(database_url).database
-    engine = open_database(database_url)
+    engine = open_database(database_url, answer_timeout_s=None)  # a table may be large, or another be changing it
     try:
         if engine.dialect.name == "sqlite":
             _use_write_ahead_log(engine, Path(str(path)))
