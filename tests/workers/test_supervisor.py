@@ -319,9 +319,12 @@ def test_a_child_is_not_told_the_workers_secrets(
     worker: Worker, submit: Submit, queue: JobQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = submit()
-    monkeypatch.setenv("SDCN_DATABASE_URL", "postgresql://user:secret@host/queue")
-    monkeypatch.setenv("SDCN_LEFT_ALONE", "1")
+    fields = WorkerSettings.model_fields.items()
+    secrets = {f"SDCN_{name.upper()}" for name, field in fields if "SecretStr" in str(field.annotation)}
+    for name in (*secrets, "SDCN_LEFT_ALONE"):
+        monkeypatch.setenv(name, "geheim")
     worker("end(status='succeeded', results={'told': sorted(os.environ)})").run_once()
     told = (queue.get(job.job_id).results or {})["told"]
     assert {"SDCN_JOB_ATTEMPT", "SDCN_LEFT_ALONE"} <= set(told)
-    assert "SDCN_DATABASE_URL" not in told
+    assert {"SDCN_DATABASE_URL", "SDCN_DATABASE_PASSWORD"} <= secrets
+    assert secrets.isdisjoint(told)
