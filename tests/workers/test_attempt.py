@@ -3,11 +3,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from sdcn_core.config.data import ScenesSource
+from sdcn_core.config.data import ScenesSource, VocSource
 from sdcn_core.errors import DatasetError
 from service.jobs.specs import (
     AblationSpec,
@@ -23,6 +24,7 @@ from service.jobs.states import FailureReason
 from workers import attempt
 from workers.attempt_folder import AttemptFolder, AttemptOrder, Failed, Outcome, RayOrder, Stopped, Succeeded
 from workers.errors import AttemptStopped, TrainingProcessLost
+from workers.lease_watch import DESCRIPTOR, LEASE_OVER, LeasePipe
 
 
 @pytest.fixture
@@ -133,9 +135,16 @@ def test_every_kind_of_job_has_its_executor(
     assert attempt.run(folder) == Succeeded(results={"kind": executor})
 
 
-def start_child(folder: AttemptFolder) -> "subprocess.Popen[bytes]":
+def start_child(folder: AttemptFolder, lease: LeasePipe | None = None) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "workers.attempt", str(folder.path), str(os.getpid())]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        env=os.environ | ({} if lease is None else {DESCRIPTOR: str(lease.child_end)}),
+        pass_fds=[] if lease is None else [lease.child_end],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def test_an_order_that_cannot_be_read_is_an_outcome_too(folder: AttemptFolder) -> None:
@@ -144,6 +153,17 @@ def test_an_order_that_cannot_be_read_is_an_outcome_too(folder: AttemptFolder) -
     outcome = folder.read_outcome()
     assert isinstance(outcome, Failed)
     assert outcome.reason is FailureReason.INFRASTRUCTURE
+
+
+def test_a_child_whose_lease_is_over_ends_without_an_outcome(folder: AttemptFolder, order: AttemptOrder) -> None:
+    spec = CheckDataSpec(name="animals", source=VocSource(path="nowhere")).resolve()
+    folder.write_order(order.model_copy(update={"spec": spec}))
+    lease = LeasePipe()
+    lease.tell(time.monotonic() - 1)
+    assert start_child(folder, lease).wait(timeout=60) == LEASE_OVER
+    assert not folder.outcome.exists()
+    lease.close()
+    os.close(lease.child_end)
 
 
 def test_a_child_of_nobody_does_not_start(folder: AttemptFolder) -> None:

@@ -16,6 +16,7 @@ from tests.workers.conftest import Meanwhile, is_gone
 from workers.attempt_folder import AttemptFolder, RunFolder
 from workers.orphans import end_earlier_attempts
 from workers.processes import SessionRecord
+from workers.ray_runtime.raylet_watch import NOTE
 from workers.settings import WorkerSettings
 from workers.supervisor import Supervisor
 
@@ -313,6 +314,15 @@ def test_private_scratch_is_gone_after_the_attempt(
 def test_a_home_given_relative_reaches_the_child_as_absolute(settings: WorkerSettings) -> None:
     assert RunFolder(Path("relative"), "job").path.is_absolute()
     assert settings.home.is_absolute()
+
+
+def test_a_child_that_ray_has_taken_along_is_the_infrastructures_failure(
+    worker: Worker, submit: Submit, queue: JobQueue
+) -> None:
+    job = submit()
+    scratch = "pathlib.Path(json.loads((folder / 'spec.json').read_text())['scratch'])"
+    worker(f"({scratch} / {NOTE!r}).write_text('/no/such/socket'); sys.exit(1)").run_once()
+    assert queue.get(job.job_id).attempts[0].exit_reason is FailureReason.INFRASTRUCTURE
 
 
 def test_a_child_is_not_told_the_workers_secrets(
