@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo up down secrets test histories chaos check lint format pictures clean
+.PHONY: help demo up down secrets test histories chaos check lint audit format pictures clean
 .DEFAULT_GOAL := help
 
 help: ## what can be typed
@@ -55,6 +55,11 @@ lint: $(STAMP) ## format, style, spelling, types and layers, without the tests
 	@$(BIN)/codespell README.md CHANGELOG.md docs sdcn_core service workers tests
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+
+# In an environment of its own, so that what looks is not among what is looked up.
+audit: ## look every version of constraints.txt up in PyPI's list of known vulnerabilities; needs PyPI itself, no mirror
+	@test -x .audit/bin/pip-audit || { $(PYTHON) -m venv .audit && .audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1; }
+	@.audit/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off --requirement constraints.txt
 
 format: $(STAMP) ## let ruff write what it can
 	@$(BIN)/ruff format .

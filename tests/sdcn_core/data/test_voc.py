@@ -14,6 +14,8 @@ from tests.shared_material import SHARED
 
 CAT, DOG = an_object("cat"), an_object("dog")
 TINY = SHARED / "data" / "voc12_tiny"
+_TEN_TIMES = "".join(f'<!ENTITY a{k + 1} "' + 10 * f"&a{k};" + '">' for k in range(9))
+BILLION_LAUGHS = f'<!DOCTYPE a [<!ENTITY a0 "ha">{_TEN_TIMES}]><annotation>&a9;</annotation>'
 
 
 def train(folder: Path, split: str = "trainval", *, difficult: bool = False) -> ImageSet:
@@ -169,6 +171,9 @@ def test_a_listed_annotation_that_is_absent_is_named(tmp_path: Path) -> None:
         (an_annotation("<object><difficult>0</difficult></object>"), "<object> without <name>"),
         (an_annotation(an_object("cat", difficult="<difficult>maybe</difficult>")), "<difficult> of 'cat' is 'maybe'"),
         ('<!DOCTYPE a [<!ENTITY b "boom">]><annotation>&b;</annotation>', "no well-formed XML"),
+        (BILLION_LAUGHS, "no well-formed XML"),
+        ('<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><annotation>&b;</annotation>', "no well-formed XML"),
+        ('<!DOCTYPE a [<!ENTITY % b SYSTEM "http://localhost/b.dtd"> %b;]><annotation/>', "no well-formed XML"),
     ],
 )
 def test_an_annotation_that_cannot_be_used_is_named(tmp_path: Path, xml: str, message: str) -> None:
