@@ -44,7 +44,7 @@ test: lint ## everything that must hold: linters, types, layers, tests
 histories: $(STAMP) ## thousands of random histories of the queue on both databases; some minutes
 	@SDCN_HISTORIES=2000 $(BIN)/python -m pytest --quiet tests/service/queue/test_random_histories.py
 
-chaos: $(STAMP) ## kill every part of a service of its own a hundred times; about twenty minutes
+chaos: $(STAMP) ## kill every part of a service of its own a hundred times; about half an hour
 	@$(BIN)/python -m tests.chaos --rounds 100 --seed 0
 
 check: test ## the same by another name, before a commit
