@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo up down secrets test histories chaos check lint audit format pictures clean
+.PHONY: help demo up down secrets rehearse test histories chaos check lint audit format pictures clean
 .DEFAULT_GOAL := help
 
 help: ## what can be typed
@@ -38,6 +38,9 @@ secrets: ## write the passwords and tokens that docker-compose.yml needs into de
 	  test -s deploy/secrets/sdcn_$$name || (umask 033; od -An -N32 -tx1 /dev/urandom | tr -d ' \n' > deploy/secrets/sdcn_$$name); \
 	done
 
+rehearse: $(STAMP) ## start what docker-compose.yml says as plain processes, train on two nodes, lose one of them
+	@$(BIN)/python -m deploy.rehearsal
+
 test: lint ## everything that must hold: linters, types, layers, tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -52,7 +55,7 @@ check: test ## the same by another name, before a commit
 lint: $(STAMP) ## format, style, spelling, types and layers, without the tests
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/codespell README.md CHANGELOG.md docs sdcn_core service workers tests
+	@$(BIN)/codespell README.md CHANGELOG.md benchmarks deploy docs sdcn_core service workers tests
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
