@@ -21,10 +21,12 @@ from deploy.rehearsal.containers import Containers, RehearsalFailed, Say
 from deploy.rehearsal.network import Namespaces, open_network
 from deploy.rehearsal.published import published
 from deploy.rehearsal.stand_in import postgres_stand_in
-from deploy.rehearsal.story import rehearse
+from deploy.rehearsal.story import refuse_strangers, rehearse
 from service.client.client import SdcnClient
 
 NODES = 2
+FIRST_KEY = ("python", "-m", "service.keys", "create", "rehearsal", "--scope", "admin")
+"""as docs/deploying.md has the operator do, before the API starts"""
 SECRETS = ("sdcn_database_password", "sdcn_predictor_token", "sdcn_ray_token")
 
 
@@ -39,7 +41,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="sdcn-rehearsal-"))
     folder.chmod(0o711)  # the database's user passes through
     try:
-        _rehearse_in(folder, say)
+        _rehearse_in(folder, say, on_loopback=options.loopback)
     except RehearsalFailed as failure:
         print(f"failed: {failure}\nall logs: {folder / 'logs'}", file=sys.stderr)
         return 1
@@ -53,26 +55,28 @@ def main() -> int:
     return 0
 
 
-def _rehearse_in(folder: Path, say: Say) -> None:
+def _rehearse_in(folder: Path, say: Say, *, on_loopback: bool) -> None:
     keys = folder / "keys"
     keys.mkdir(mode=0o700)
     for name in SECRETS:
         (keys / name).write_text(secrets.token_hex(32))
     services = read_composed(variables={"SDCN_WORKERS": str(NODES)})
     with ExitStack() as stack:
-        network = open_network(folder)
+        network = open_network(folder, on_loopback=on_loopback)
         stack.callback(network.close)
         kind = "network namespaces" if isinstance(network, Namespaces) else "addresses of loopback"
         say(f"{len(services)} services of docker-compose.yml, {NODES} workers, in {kind}")
         containers = Containers(services, network, folder, keys)
         containers.replace(postgres_stand_in(services["postgres"], network.address("postgres")))
         stack.callback(_ended, containers, say)
+        key = containers.run("api", *FIRST_KEY, say=say).strip()
         containers.start_all(say)
         api, mlflow = (
             stack.enter_context(published(network.address(name), services[name].publishes[0]))
             for name in ("api", "mlflow")
         )
-        client = stack.enter_context(SdcnClient(f"http://{api}"))
+        refuse_strangers(f"http://{api}")
+        client = stack.enter_context(SdcnClient(f"http://{api}", key=key))
         rehearse(containers, client, MlflowClient(f"http://{mlflow}"), say)
 
 
@@ -85,6 +89,7 @@ def _ended(containers: Containers, say: Say) -> None:
 def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """What was typed; None: the process's own arguments."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--loopback", action="store_true", help="make no network namespaces, also as root")
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs, queue and runs")
     return parser.parse_args(arguments)
 

@@ -33,6 +33,8 @@ class Service:
     publishes: tuple[int, ...]
     """ports that this machine's loopback leads to"""
     replicas: int
+    restarts: bool
+    """whether its containers are started again when they end by themselves"""
     stop_grace_s: float
 
 
@@ -83,6 +85,7 @@ def _service(name: str, told: Mapping[str, Any]) -> Service:
         health=tuple(told.get("healthcheck", {}).get("test", ["CMD"])[1:]),
         publishes=tuple(int(port.rpartition(":")[2]) for port in told.get("ports", ())),
         replicas=int(told.get("deploy", {}).get("replicas", 1)),
+        restarts=told.get("restart", "no") != "no",
         stop_grace_s=_seconds(told.get("stop_grace_period", "10s")),
     )
 

@@ -1,16 +1,22 @@
 """An address for each container: in a network namespace of its own under root, else one of loopback's.
 
 Under root a bridge of its own joins the namespaces, and this machine has an address on it; there is no way out. Names
-are in a hosts file that only the containers see. Without root a name is replaced by its address wherever it is used.
+are in a hosts file that only the containers see, and none sees the processes of others. Without root a name is replaced
+by its address wherever it is used.
 """
 
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+import psutil
+
+INIT: Final = Path(__file__).with_name("init.py")
 
 
 class Network(Protocol):
@@ -29,6 +35,10 @@ class Network(Protocol):
         """The command, as it must be called to run there."""
         ...
 
+    def first_process(self, pid: int) -> int:
+        """Which process gets the signals for the container whose command was called as `pid`."""
+        ...
+
     def said(self, container: str, text: str) -> str:
         """A word of the container's command or environment, with names and addresses as they must be said there."""
         ...
@@ -36,9 +46,9 @@ class Network(Protocol):
     def close(self) -> None: ...
 
 
-def open_network(folder: Path) -> Network:
-    """Namespaces where this process may make them, else loopback."""
-    if os.geteuid() == 0:
+def open_network(folder: Path, *, on_loopback: bool = False) -> Network:
+    """Namespaces where this process may make them, else or where it is asked for, loopback."""
+    if os.geteuid() == 0 and not on_loopback:
         with suppress(OSError, subprocess.CalledProcessError):
             return Namespaces(folder)
     return Loopback()
@@ -85,7 +95,12 @@ class Namespaces:
     def within(self, container: str, command: Sequence[str]) -> list[str]:
         see_names = f'mount --bind {self._hosts} /etc/hosts && hostname {container} && exec "$@"'
         space = f"--net=/run/netns/{self._space(container)}"
-        return ["nsenter", space, "unshare", "--mount", "--uts", "sh", "-c", see_names, "sh", *command]
+        own = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        return ["nsenter", space, *own, "sh", "-c", see_names, "sh", sys.executable, "-I", str(INIT), *command]
+
+    def first_process(self, pid: int) -> int:
+        children = psutil.Process(pid).children()  # of unshare, which hands on no signals
+        return children[0].pid if children else pid
 
     def said(self, container: str, text: str) -> str:
         del container
@@ -119,17 +134,26 @@ class Loopback:
         del container
         return list(command)
 
+    def first_process(self, pid: int) -> int:
+        return pid
+
     def said(self, container: str, text: str) -> str:
-        """A name counts where an address can stand: after //, @ or =, before a port or a path, alone or in a list.
+        """A name counts where an address can stand: after //, @, = or in a list, or before a port; alone it may be a
+        program's.
 
         "Every address" and "this machine" become the container's own, as others have the port on theirs.
         """
-        names = self._names | dict.fromkeys(("0.0.0.0", "127.0.0.1"), self._addresses[container])
-        either = "|".join(sorted(map(re.escape, names), key=len, reverse=True))
-        return re.sub(rf"(?:(?<=//)|(?<=[@=,\"])|^)(?:{either})(?=[:/,\"]|$)", lambda found: names[found[0]], text)
+        own = dict.fromkeys(("0.0.0.0", "127.0.0.1"), self._addresses[container])
+        known, alone = _any_of(self._names | own), _any_of(own)
+        inside = rf"(?:(?<=//)|(?<=[@=,\"])){known}(?=[:/,\"]|$)"
+        return re.sub(rf"{inside}|^{known}(?=:\d)|^{alone}$", lambda found: (self._names | own)[found[0]], text)
 
     def close(self) -> None:
         pass
+
+
+def _any_of(names: Iterable[str]) -> str:
+    return f"(?:{'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})"
 
 
 def _ip(*arguments: str) -> None:

@@ -92,6 +92,10 @@ def test_only_the_api_and_mlflow_are_published_and_only_on_loopback(composed: di
     assert outside == published.keys()
 
 
+def test_workers_can_ask_what_ended_jobs_have_left_in_the_cluster(composed: dict[str, Any]) -> None:
+    assert "--dashboard-host=0.0.0.0" in composed["services"]["ray-head"]["command"]  # Ray's own is loopback
+
+
 def test_ray_is_spoken_to_with_a_token_alone(composed: dict[str, Any]) -> None:
     for name in ("ray-head", "worker"):
         service = composed["services"][name]
