@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from service.jobs.specs import AblationSpec, EvaluateSpec, JobSpec, Resources, T
 from service.jobs.states import DatasetState, FailureReason, JobState
 from service.jobs.study_results import EvaluateResults
 from service.run_files.checkpoints import kept_checkpoints
-from tests.sdcn_core.data.voc_folders import an_object, write_voc
+from tests.sdcn_core.data.voc_folders import an_annotation, an_object, write_image, write_voc
 from tests.shared_material import shared_folder
 
 pytestmark = pytest.mark.integration
@@ -54,11 +56,25 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> Path:
     broken = next((base / "data" / "broken_image" / "JPEGImages").iterdir())
     broken.write_bytes(broken.read_bytes()[:200])
     next((base / "data" / "broken_annotation" / "Annotations").iterdir()).write_text("<annotation><object>")
+    bring_pets(base / "data" / "pets")
     shared = shared_folder()
     if shared is not None:
         (base / "data" / "voc12_tiny").symlink_to(shared / "data" / "voc12_tiny")
         (base / "weights").symlink_to(shared / "weights")
     return base
+
+
+def bring_pets(folder: Path) -> None:
+    """Thirty images as docs/first-detector.md has them, and two new ones."""
+    for number in range(32):
+        split = "train" if number < 20 else "test" if number < 30 else "new"
+        name = "dog" if number % 2 else "cat"
+        place = folder / split / name if split != "new" else folder / split
+        place.mkdir(parents=True, exist_ok=True)
+        write_image(place / f"{number}.jpg", width=120, height=90, seed=number)
+        if split == "test":
+            (folder / "boxes").mkdir(exist_ok=True)
+            (folder / "boxes" / f"{number}.xml").write_text(an_annotation(an_object(name), width=120, height=90))
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +227,44 @@ def test_missing_weights_fail_the_job_and_are_named(client: SdcnClient) -> None:
     assert "absent.npz" in job.failure.message
 
 
+def test_the_way_to_a_first_detector_can_be_gone_as_it_is_written(
+    client: SdcnClient, service: EmbeddedService, roots: Path, tmp_path: Path
+) -> None:
+    document = (README.parent / "docs" / "first-detector.md").read_text()
+    commands = [
+        line.split("  #")[0]
+        for block in re.findall(r"```sh\n(.*?)```", document, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    shutil.copy(next((roots / "data" / "pets" / "new").iterdir()), tmp_path / "new.jpg")
+    short = {name: value for name, value in SHORT_ON_PHOTOGRAPHS.items() if name != "data.source.path"}
+    short["model.backbone.weights"] = short["model.classifier.weights"] = None
+    for command in commands:
+        if command.startswith("sdcn submit"):
+            command += "".join(f" --set '{name}={json.dumps(value)}'" for name, value in short.items())
+        models = list(client.models())
+        typed(command.replace("JOB", models[0].id if models else "-"), service, tmp_path)
+    trained = client.model(next(client.models()).id)
+    assert (trained.data_set, trained.classes) == ("pets", ("cat", "dog"))
+    assert trained.mean_ap is not None
+    assert (tmp_path / "detector" / "model.onnx").exists()
+
+
+def typed(command: str, service: EmbeddedService, here: Path) -> None:
+    """Typed in a shell, in this folder; it prints something and ends well."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SDCN_URL": service.record.url,
+        "PYTHONPATH": str(README.parent),
+    }
+    ran = subprocess.run(
+        command, shell=True, cwd=here, env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert ran.returncode == 0, f"{command}: {ran.stdout[-500:]} {ran.stderr[-500:]}"
+    assert ran.stdout
+
+
 def test_every_call_of_the_readme_does_what_it_says(
     client: SdcnClient, service: EmbeddedService, trained_by_two: JobRead, tmp_path: Path
 ) -> None:
@@ -218,12 +272,6 @@ def test_every_call_of_the_readme_does_what_it_says(
     assert study.state is JobState.SUCCEEDED, study.failure
     scene = next((service.home / "cache").rglob("JPEGImages/*"))
     cv2.imwrite(str(tmp_path / "photo.png"), cv2.imread(str(scene)))
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "SDCN_URL": service.record.url,
-        "PYTHONPATH": str(README.parent),
-    }
     for command in readme_calls():
         job = job_for(command, client, trained_by_two)
         command = (
@@ -231,12 +279,7 @@ def test_every_call_of_the_readme_does_what_it_says(
             .replace("STUDY", study.id)
             .replace("localhost:8000", service.record.url.removeprefix("http://"))
         )
-        command = command.replace("scenes", "tiny").replace("curl -s", "curl -sf")
-        ran = subprocess.run(
-            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False
-        )
-        assert ran.returncode == 0, f"{command}: {ran.stdout[-500:]} {ran.stderr[-500:]}"
-        assert ran.stdout
+        typed(command.replace("scenes", "tiny").replace("curl -s", "curl -sf"), service, tmp_path)
         end_what_was_begun(client)
 
 
