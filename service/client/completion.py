@@ -7,6 +7,7 @@ import httpx
 from sdcn_core.config.presets import PRESETS
 from sdcn_core.config.studies import ABLATIONS, SWEEPS
 from service.client.address import server_url
+from service.client.client import SdcnClient
 from service.client.credentials import api_key
 from service.client.errors import ClientError
 
@@ -25,8 +26,6 @@ def jobs(begun: str) -> list[tuple[str, str]]:
 
 
 def _newest() -> Iterator[tuple[str, str]]:
-    from service.client.client import SdcnClient  # here: most of what is completed needs no client
-
     try:
         with SdcnClient(server_url(None, None), key=api_key(), timeout_s=PATIENCE_S) as client:
             for job, _ in zip(client.jobs(page_size=OFFERED_JOBS), range(OFFERED_JOBS), strict=False):

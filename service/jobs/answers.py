@@ -20,7 +20,7 @@ class FailureRead(Answer):
     reason: FailureReason
     message: str
     """what and where; of bad input also the field or file"""
-    way_out: str = ""
+    way_out: str
     """what a person can do about failures of this reason; docs/failures has a page for each"""
 
 

@@ -60,7 +60,7 @@ def test_no_look_at_all_is_an_error() -> None:
 def test_whereabouts_are_said_in_words() -> None:
     assert whereabouts(look(JobState.RUNNING)) == "running, nothing reported yet"
     assert whereabouts(look(JobState.RUNNING, 0.1, desired=Desired.CANCEL)) == "stopping soon"
-    lost = FailureRead(reason=FailureReason.LOST_WORKER, message="")
+    lost = FailureRead(reason=FailureReason.LOST_WORKER, message="", way_out="")
     waiting = look(JobState.RETRY_WAIT, failure=lost, attempt=2)
     assert whereabouts(waiting) == "waits to try again after lost_worker, attempt 2"
 
@@ -77,7 +77,7 @@ def test_the_table_has_every_class_and_the_means_beside_the_baselines() -> None:
 
 def test_details_show_brackets_as_they_are() -> None:
     out = io.StringIO()
-    failure = FailureRead(reason=FailureReason.BAD_INPUT, message="[bold]x[/]")
+    failure = FailureRead(reason=FailureReason.BAD_INPUT, message="[bold]x[/]", way_out="")
     console = Console(file=out, width=150, markup=False)
     console.print(job_details(look(JobState.FAILED, failure=failure)))
     assert "[bold]x[/]" in out.getvalue()

@@ -32,7 +32,7 @@ def drawn(runs: Sequence[RunRead], *, room: int = 30) -> str:
 
 
 def test_each_run_has_its_row_with_what_matters_of_it() -> None:
-    failure = FailureRead(reason=FailureReason.DIVERGED, message="loss mil is nan")
+    failure = FailureRead(reason=FailureReason.DIVERGED, message="loss mil is nan", way_out="")
     text = drawn([
         run("oicr", RunNow.SUCCEEDED, mean_ap=0.5),
         run("sdcn", RunNow.RUNNING, 0.25),
