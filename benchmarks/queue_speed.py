@@ -11,6 +11,7 @@ nothing else to do and an attempt that says one word. API, clients, database and
 import argparse
 import http.client
 import json
+import logging
 import math
 import multiprocessing
 import os
@@ -28,6 +29,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
 from pydantic import SecretStr
 from sqlalchemy import select, text
 
@@ -206,6 +208,7 @@ def waits(url: str, home: Path, *, jobs: int) -> list[float]:
 
 
 def _work(url: str, home: Path, stop: Event) -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     settings = WorkerSettings(home=home, database_url=SecretStr(url))
     engine = open_database(url)
     supervisor = Supervisor(

@@ -1,35 +1,46 @@
-"""What the service costs a training: `python -m sdcn_core train` against the same training as a job.
+"""What the service costs a training: a job's steps against those of `python -m sdcn_core train`, minute by minute.
 
-    python -m benchmarks.service_overhead [--rounds 5] [--keep benchmarks/service_overhead.md]
+    python -m benchmarks.service_overhead [--pairs 20] [--cpus N] [--keep benchmarks/service_overhead.md]
 
-Each round trains both ways, in alternating order, from the same generated data: alone, with nothing of the service
-running; and as a job of an embedded service as `sdcn up` starts it, with API, MLflow, Ray, worker and predictor, which
-ends before the other one begins. Compared is the time of a step in stage `loop`, from its first report to its last,
-checkpoints included; the table has it for each round, and the ratio of the medians. What comes before training, as
-starting Ray's processes, is told beside it.
+The same training runs twice, by itself and as a job of an embedded service as `sdcn up` starts it, with API, MLflow,
+Ray, worker and predictor. They take turns of a few seconds: while one goes on, every process of the other is stopped
+(SIGSTOP), so that each turn has the machine for itself, and a machine that is now faster and now slower, as shared ones
+are, is so to both. Compared are a turn of the one and the turn of the other beside it: the time of a step in stage
+`loop`, between the first and the last report that fall into the turn. Checkpoints are written as the preset says.
+
+Either way the training gets `--cpus` threads. With as many as there are cores, the service's processes have none that
+is theirs; with one fewer they have one, as where a machine was chosen with them in mind.
 """
 
 import argparse
+import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+
+import psutil
 
 from benchmarks.machine import machine
 from service.client.client import SdcnClient
 from service.embedded.keeper import EmbeddedService
+from service.embedded.sweep import marked
 from service.jobs.specs import TrainSpec
 from service.jobs.states import JobState
 from workers.attempt_folder import RunFolder
 from workers.spool import ProgressEvent, SpoolReader
 
 STAGE = "loop"
+MANY_STEPS = 1_000_000
+START_TIMEOUT_S = 600.0
 _LINE = re.compile(rf"\s*[\d.]+ %\s+{STAGE}\s+(\d+)/\d+")
 
 
@@ -37,57 +48,137 @@ _LINE = re.compile(rf"\s*[\d.]+ %\s+{STAGE}\s+(\d+)/\d+")
 class Point:
     """A report of stage `loop`."""
 
-    seconds: float
+    at_s: float
+    """since 1970"""
     step: int
 
 
 @dataclass(frozen=True)
-class Trained:
-    """One training."""
+class Turn:
+    """A time in which one of the two had the machine, in seconds since 1970."""
 
-    step_s: float
-    """of stage `loop`"""
-    before_s: float
-    """from the order to the first report of stage `loop`"""
+    began_s: float
+    ended_s: float
 
 
-def trained(points: Sequence[Point], ordered_s: float) -> Trained:
-    """The training that reported so.
+@dataclass(frozen=True)
+class Pair:
+    """A step (s) in two turns beside one another."""
+
+    alone_s: float
+    as_job_s: float
+
+    @property
+    def more(self) -> float:
+        """What the service adds, as a share of the time alone."""
+        return self.as_job_s / self.alone_s - 1
+
+
+def step_s(points: Sequence[Point], turn: Turn) -> float:
+    """Seconds a step between the first and the last report of the turn.
 
     Raises:
-        ValueError: it reported fewer than two times.
+        ValueError: fewer than two reports fall into it.
     """
-    if len(points) < 2:
-        raise ValueError(f"{len(points)} reports of stage {STAGE} say nothing: train for more steps")
-    first, last = points[0], points[-1]
-    return Trained((last.seconds - first.seconds) / (last.step - first.step), first.seconds - ordered_s)
+    within = [point for point in points if turn.began_s <= point.at_s <= turn.ended_s]
+    if len(within) < 2:
+        raise ValueError(f"a turn of {turn.ended_s - turn.began_s:.0f} s saw {len(within)} reports: take longer turns")
+    return (within[-1].at_s - within[0].at_s) / (within[-1].step - within[0].step)
 
 
-def alone(overrides: dict[str, object], preset: str, home: Path, out: Path) -> Trained:
-    """Train without a service; generated data is taken from the service's cache."""
-    command = [sys.executable, "-u", "-m", "sdcn_core", "train", "--preset", preset, "--out", str(out)]
-    command += ["--cache", str(home / "cache"), *(f"--set={path}={value}" for path, value in overrides.items())]
-    ordered_s = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        found = map(_LINE.match, process.stdout)
-        points = [Point(time.monotonic(), int(line[1])) for line in found if line is not None]
-    if process.returncode != 0:
-        raise RuntimeError(f"the training ended with status {process.returncode}")
-    return trained(points, ordered_s)
+class Alone:
+    """The training by itself, in a session of its own."""
+
+    def __init__(self, options: argparse.Namespace, home: Path, out: Path) -> None:
+        command = [sys.executable, "-u", "-m", "sdcn_core", "train", "--preset", options.preset, "--out", str(out)]
+        command += ["--cache", str(home / "cache")]
+        command += [f"--set={path}={value}" for path, value in overrides().items()]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(options.cpus)}  # by which torch and numba go
+        self.points: list[Point] = []
+        self.began_s = time.time()
+        self._process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if (found := _LINE.match(line)) is not None:
+                self.points.append(Point(time.time(), int(found[1])))
+
+    def signal(self, number: signal.Signals) -> None:
+        os.killpg(self._process.pid, number)
+
+    def check(self) -> None:
+        """See that it goes on.
+
+        Raises:
+            RuntimeError: it has ended.
+        """
+        if self._process.poll() is not None:
+            raise RuntimeError(f"the training by itself has ended with status {self._process.returncode}")
+
+    def end(self) -> None:
+        with suppress(ProcessLookupError):
+            self.signal(signal.SIGKILL)
+        self._process.wait()
+        self._reader.join()
 
 
-def as_job(overrides: dict[str, object], preset: str, home: Path) -> Trained:
-    """Train as a job of a service that starts for it and ends after it."""
-    with EmbeddedService(home, tell=lambda *_: None) as service, SdcnClient(service.record.url) as client:
-        ordered_s = time.time()
-        spec = TrainSpec.model_validate({"preset": preset, "overrides": overrides, "export": False})
-        job = client.submit(spec)
-        for last in client.watch(job.id, interval_s=5):
-            job = last
-        if job.state is not JobState.SUCCEEDED:
-            raise RuntimeError(f"job {job.id} has {job.state}")
-    return trained(said(RunFolder(home, job.id)), ordered_s)
+class AsJob:
+    """The training as a job, with all processes of the service."""
+
+    def __init__(self, options: argparse.Namespace, service: EmbeddedService, client: SdcnClient, home: Path) -> None:
+        wanted = {"preset": options.preset, "overrides": overrides(), "resources": {"cpus_per_worker": options.cpus}}
+        self._client = client
+        self._mark = service.record.embedded_id
+        self.began_s = time.time()
+        self._job = client.submit(TrainSpec.model_validate(wanted)).id
+        self._run = RunFolder(home, self._job)
+
+    @property
+    def points(self) -> list[Point]:
+        return said(self._run)
+
+    def signal(self, number: signal.Signals) -> None:
+        for process in marked(self._mark):
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    def check(self) -> None:
+        """See that it goes on.
+
+        Raises:
+            RuntimeError: it has ended, or is in its second attempt.
+        """
+        job = self._client.get(self._job)
+        if job.state.is_terminal or job.attempt > 1:
+            raise RuntimeError(f"job {job.id} is {job.state} in its attempt {job.attempt}")
+
+    def end(self) -> None:
+        self._client.cancel(self._job, force=True)
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while self._client.get(self._job).state is not JobState.CANCELLED and time.monotonic() < deadline_s:
+            time.sleep(0.5)
+
+
+def overrides() -> dict[str, object]:
+    """Few steps before stage `loop`, and no end to it."""
+    return {
+        "schedule.backbone.steps": 5,
+        "schedule.classifier.steps": 5,
+        "schedule.apart_steps": 5,
+        "schedule.loop_steps": MANY_STEPS,
+        "schedule.decay_at_steps": [],
+        "schedule.warmup_steps": 0,
+    }
 
 
 def said(run: RunFolder) -> list[Point]:
@@ -104,51 +195,113 @@ def said(run: RunFolder) -> list[Point]:
     return points
 
 
-def table(rounds: Sequence[tuple[Trained, Trained]]) -> str:
-    """Each round, and the medians."""
-    lines = ["| round | alone: a step (ms) | as a job: a step (ms) | alone: before (s) | as a job: before (s) |"]
-    lines.append("| --- | --- | --- | --- | --- |")
-    for number, ways in enumerate(rounds, 1):
-        cells = [f"{1000 * way.step_s:.1f}" for way in ways] + [f"{way.before_s:.0f}" for way in ways]
-        lines.append(f"| {number} | {' | '.join(cells)} |")
-    without, within = (statistics.median(ways[which].step_s for ways in rounds) for which in (0, 1))
-    lines.append(f"| median | {1000 * without:.1f} | {1000 * within:.1f} | | |")
-    return "\n".join(lines) + f"\n\nAs a job a step takes {100 * (within / without - 1):+.1f} % of its time alone.\n"
+@contextmanager
+def stopped(one: Alone | AsJob) -> Iterator[None]:
+    one.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        one.signal(signal.SIGCONT)
+
+
+def first_report_s(one: Alone | AsJob) -> float:
+    """Waits until the training has come to stage `loop`; the seconds from its order until then.
+
+    Raises:
+        RuntimeError: it has ended before, or does not come so far.
+    """
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while not one.points:
+        one.check()
+        if time.monotonic() > deadline_s:
+            raise RuntimeError(f"no report of stage {STAGE} came in {START_TIMEOUT_S:.0f} s")
+        time.sleep(0.5)
+    return one.points[0].at_s - one.began_s
+
+
+def take_turns(alone: Alone, as_job: AsJob, *, pairs: int, turn_s: float, tell: Callable[[int], None]) -> list[Pair]:
+    """Both go on, one after the other, and who begins changes from pair to pair."""
+    turns: list[dict[Alone | AsJob, Turn]] = []
+    for number in range(pairs):
+        order: list[Alone | AsJob] = [alone, as_job]
+        turns.append({})
+        for going in order if number % 2 == 0 else reversed(order):
+            with stopped(as_job if going is alone else alone):
+                began_s = time.time()
+                time.sleep(turn_s)
+                turns[-1][going] = Turn(began_s, time.time())
+        alone.check()
+        as_job.check()
+        tell(number + 1)
+    by_itself, by_service = list(alone.points), as_job.points
+    return [Pair(step_s(by_itself, turn[alone]), step_s(by_service, turn[as_job])) for turn in turns]
+
+
+def table(pairs: Sequence[Pair], *, alone_before_s: float, as_job_before_s: float) -> str:
+    """Each pair, and the median of what is added."""
+    lines = ["| pair | alone: a step (ms) | as a job: a step (ms) | more (%) |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {number} | {1000 * pair.alone_s:.1f} | {1000 * pair.as_job_s:.1f} | {100 * pair.more:+.1f} |"
+        for number, pair in enumerate(pairs, 1)
+    ]
+    low, middle, high = statistics.quantiles([pair.more for pair in pairs], n=4, method="inclusive")
+    lines += [
+        "",
+        f"As a job a step takes {100 * middle:+.1f} % of its time alone: the median of the pairs, half of which lie"
+        f" between {100 * low:+.1f} and {100 * high:+.1f} %.",
+        f"Until the first report of stage `{STAGE}` it took {alone_before_s:.0f} s alone and {as_job_before_s:.0f} s as"
+        " a job, Ray's processes being started for it.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def measure(options: argparse.Namespace) -> str:
+    """What `table` says of a new service."""
+    with tempfile.TemporaryDirectory(prefix="sdcn-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder, "home")
+        first = Alone(options, home, Path(folder, "data"))  # draws the scenes, which both find then
+        try:
+            first_report_s(first)
+        finally:
+            first.end()
+        by_itself = Alone(options, home, Path(folder, "alone"))
+        try:
+            alone_before_s = first_report_s(by_itself)
+            with EmbeddedService(home, tell=lambda *_: None) as service, SdcnClient(service.record.url) as client:
+                with stopped(by_itself):
+                    as_job = AsJob(options, service, client, home)
+                    as_job_before_s = first_report_s(as_job)
+                pairs = take_turns(
+                    by_itself,
+                    as_job,
+                    pairs=options.pairs,
+                    turn_s=options.turn_s,
+                    tell=lambda done: print(f"{done} of {options.pairs} pairs", file=sys.stderr),
+                )
+                as_job.end()
+        finally:
+            by_itself.end()
+    return table(pairs, alone_before_s=alone_before_s, as_job_before_s=as_job_before_s)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=20)
+    parser.add_argument("--turn-s", type=float, default=12.0, help="shorter than a lease")
     parser.add_argument("--preset", default="scenes")
-    parser.add_argument("--steps", type=int, default=150, help="of stage loop")
+    parser.add_argument("--cpus", type=int, nargs="+", default=[os.cpu_count()], help="that the training gets")
     parser.add_argument("--keep", type=Path, help="a file to write to as well")
     given = parser.parse_args()
-    overrides: dict[str, object] = {
-        "schedule.backbone.steps": 5,
-        "schedule.classifier.steps": 5,
-        "schedule.apart_steps": 5,
-        "schedule.loop_steps": given.steps,
-        "schedule.decay_at_steps": [],
-        "schedule.warmup_steps": 0,
-        "data.source.test_images": 12,
-    }
     began = time.monotonic()
-    rounds = []
-    with tempfile.TemporaryDirectory(prefix="sdcn-", ignore_cleanup_errors=True) as folder:
-        home = Path(folder, "home")
-        alone(overrides, given.preset, home, Path(folder, "data"))  # makes the data, and is not counted
-        for number in range(given.rounds):
-            by_itself = partial(alone, overrides, given.preset, home, Path(folder, f"alone-{number}"))
-            by_service = partial(as_job, overrides, given.preset, home)
-            if number % 2:
-                second, first = by_service(), by_itself()
-            else:
-                first, second = by_itself(), by_service()
-            rounds.append((first, second))
-            print(f"round {number + 1}: {1000 * first.step_s:.1f} ms alone, {1000 * second.step_s:.1f} ms as a job")
+    found = {}
+    for cpus in given.cpus:
+        found[cpus] = measure(argparse.Namespace(**vars(given) | {"cpus": cpus}))
     command = f"python -m benchmarks.service_overhead {' '.join(sys.argv[1:])}".strip()
     report = f"# What the service costs a training\n\n`{command}`, {time.monotonic() - began:.0f} s. {machine()}."
-    report += f" Preset `{given.preset}`, {given.steps} steps of stage `{STAGE}`.\n\n{table(rounds)}"
+    report += f" Preset `{given.preset}`, turns of {given.turn_s:g} s.\n"
+    for cpus, of_cpus in found.items():
+        report += f"\n## The training has {cpus} {'thread' if cpus == 1 else 'threads'}\n\n{of_cpus}"
     print(report)
     if given.keep is not None:
         given.keep.write_text(report)

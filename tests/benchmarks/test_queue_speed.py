@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import psutil
 import pytest
 
+from benchmarks import service_overhead
 from benchmarks.machine import machine
 from benchmarks.queue_filling import database, fill
 from benchmarks.queue_speed import Sizes, report
-from benchmarks.service_overhead import Point, Trained, said, table, trained
+from benchmarks.service_overhead import Pair, Point, Turn, said, step_s, table
 from service.jobs.states import JobState
 from service.queue.database import open_database
 from service.queue.repository import JobQueue
@@ -50,11 +52,11 @@ def test_a_filled_database_is_one_in_which_jobs_have_succeeded(tmp_path: Path) -
         engine.dispose()
 
 
-def test_a_step_lasts_from_the_first_report_to_the_last() -> None:
-    points = [Point(100.0, 10), Point(104.0, 20), Point(110.0, 30)]
-    assert trained(points, ordered_s=90.0) == Trained(step_s=0.5, before_s=10.0)
-    with pytest.raises(ValueError, match="more steps"):
-        trained(points[:1], ordered_s=90.0)
+def test_a_step_lasts_from_the_first_report_of_a_turn_to_its_last() -> None:
+    points = [Point(90.0, 10), Point(104.0, 20), Point(106.0, 30), Point(109.0, 40), Point(120.0, 50)]
+    assert step_s(points, Turn(100.0, 110.0)) == 0.25
+    with pytest.raises(ValueError, match="a turn of 5 s saw 1 reports: take longer turns"):
+        step_s(points, Turn(85.0, 90.0))
 
 
 def test_a_jobs_reports_are_those_of_its_spools_loop(tmp_path: Path) -> None:
@@ -69,11 +71,21 @@ def test_a_jobs_reports_are_those_of_its_spools_loop(tmp_path: Path) -> None:
     assert said(run) == [Point(10.0, 10), Point(20.0, 20)]
 
 
-def test_the_ratio_is_that_of_the_medians() -> None:
-    rounds = [
-        (Trained(0.100, 5), Trained(0.103, 30)),
-        (Trained(0.102, 5), Trained(0.102, 31)),
-        (Trained(0.101, 5), Trained(0.101, 29)),
-    ]
-    assert "| median | 101.0 | 102.0 | | |" in table(rounds)
-    assert "+1.0 %" in table(rounds)
+def test_what_the_service_adds_is_the_median_over_pairs() -> None:
+    pairs = [Pair(0.100, 0.103), Pair(0.200, 0.200), Pair(0.100, 0.101)]
+    told = table(pairs, alone_before_s=10, as_job_before_s=40)
+    assert "| 1 | 100.0 | 103.0 | +3.0 |" in told
+    assert "takes +1.0 % of its time alone" in told
+    assert "between +0.5 and +2.0 %" in told
+    assert "10 s alone and 40 s as a job" in told
+
+
+@pytest.mark.integration
+@pytest.mark.timeout(300)
+def test_both_take_turns_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", "benchmark --preset tiny --pairs 2 --turn-s 2 --cpus 1".split())
+    assert service_overhead.main() == 0
+    told = capsys.readouterr().out
+    assert "## The training has 1 thread" in told
+    assert all(f"\n| {number} | " in told for number in (1, 2))
+    assert not psutil.Process().children(recursive=True)
