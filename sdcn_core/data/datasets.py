@@ -13,6 +13,7 @@ from sdcn_core.data.labels import LabelsFolder
 from sdcn_core.data.scenes import SCENE_CLASSES, scenes_folder, write_scenes
 from sdcn_core.data.voc import VocFolder
 from sdcn_core.errors import DatasetError
+from sdcn_core.structures.confined import link_out
 
 _SPLIT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}")
 
@@ -129,10 +130,26 @@ def _folder(source: DataSource, roots: DataRoots) -> DataFolder:
                 raise DatasetError(f"the scenes in {path} are not generated yet: call prepare_source first")
             return VocFolder.at(path, SCENE_CLASSES)
         case VocSource():
-            return VocFolder.at(roots.data / source.path, source.classes)
+            return VocFolder.at(_below(roots.data, source.path), source.classes)
         case LabelsSource():
-            return LabelsFolder.at(roots.data / source.path, source)
+            return LabelsFolder.at(_below(roots.data, source.path), source)
         case CocoSource():
-            return CocoFolder.at(roots.data / source.path, source)
+            return CocoFolder.at(_below(roots.data, source.path), source)
         case _:
             assert_never(source)
+
+
+def _below(root: Path, path: str) -> Path:
+    """The data set's folder, nothing in which is a link out of the data root.
+
+    Raises:
+        DatasetError: something is; the message names it.
+    """
+    folder = root / path
+    link = link_out(folder, root)
+    if link is not None:
+        raise DatasetError(
+            f"data.source.path: {link} is a link that leads out of the data root {root}: put the files themselves"
+            " there, or choose a data root that holds both"
+        )
+    return folder

@@ -16,6 +16,7 @@ from sdcn_core.config.data import ProposalFileConfig
 from sdcn_core.data.image_set import ImageRecord, ImageSet
 from sdcn_core.data.plain_pickle import array_of, read_plain_pickle
 from sdcn_core.errors import DatasetError
+from sdcn_core.structures.confined import leads_out
 
 MAX_FILE_BYTES = 4 * 2**30
 MAX_UNPACKED_BYTES = 8 * 2**30
@@ -48,6 +49,10 @@ def read_proposals(image_set: ImageSet, config: ProposalFileConfig, *, root: Pat
             left; or most boxes of an image leave it, which other settings of `order` or `first_pixel` might explain.
     """
     path = root / config.path.replace("{split}", image_set.name)
+    if leads_out(path, root):
+        raise DatasetError(
+            f"data.proposals.path: {path} is a link that leads out of the data root {root}: put the file itself there"
+        )
     if not path.is_file():
         raise DatasetError(f"proposals {path} do not exist: put the file there or correct data.proposals.path")
     entries = _read_mat(path) if path.suffix == ".mat" else _read_pkl(path)

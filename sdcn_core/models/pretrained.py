@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from sdcn_core.config.model import WeightsFile
 from sdcn_core.errors import WeightsError
 from sdcn_core.models.initialization import init_he
+from sdcn_core.structures.confined import leads_out
 
 KeyOf = Callable[[str], str]
 """a name in a module's state_dict() -> the name in a file"""
@@ -36,6 +37,11 @@ def read_weights(weights: WeightsFile, weights_root: Path | None) -> dict[str, T
             f"weights {weights.path!r} are asked for, but no weights root is configured: set one, or weights to null"
         )
     path = weights_root / weights.path  # `weights.path` cannot leave the root: RelativePath
+    if leads_out(path, weights_root):
+        raise WeightsError(
+            f"weights.path: {path} is a link that leads out of the weights root {weights_root}: put the file itself"
+            " there"
+        )
     if not path.is_file():
         raise WeightsError(
             f"weights file {path} does not exist: put it there, or correct weights.path ({weights.path!r})"

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ def write_other_data(scenes: Path, root: Path) -> None:
     boxes = {}
     for name in ("labels/photos", "coco/train", "coco/val", "coco/test"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).symlink_to(scenes / "JPEGImages")
+        shutil.copytree(scenes / "JPEGImages", root / name)
     (root / "coco/annotations").mkdir()
     for split in SPLITS:
         found = VocFolder.at(scenes, SCENE_CLASSES).annotated_set(split)

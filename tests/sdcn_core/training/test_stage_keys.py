@@ -2,6 +2,7 @@
 weights, bit by bit.
 """
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -249,10 +250,9 @@ class Bench:
     def train(self, experiment: ExperimentConfig, until: Stage) -> dict[Stage, Weights]:
         self.number += 1
         place = Place.below(self.base / str(self.number), self.base / "cache")
-        linked = place.roots.data / "scenes"  # a folder in VOC layout, as a data set that somebody put there
         scenes = scenes_folder(SCENES, cache=place.roots.cache)
-        linked.symlink_to(scenes)
         if scenes.is_dir():  # the first run draws them
+            shutil.copytree(scenes, place.roots.data / "scenes")  # in VOC layout, as a data set that somebody put there
             write_other_data(scenes, place.roots.data)
         hooks = StageHooks(place.base, experiment=experiment)
         train(experiment, place, hooks, stages=StageStore(place.base / "states"), until=until)
