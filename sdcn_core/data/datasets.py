@@ -130,26 +130,29 @@ def _folder(source: DataSource, roots: DataRoots) -> DataFolder:
                 raise DatasetError(f"the scenes in {path} are not generated yet: call prepare_source first")
             return VocFolder.at(path, SCENE_CLASSES)
         case VocSource():
-            return VocFolder.at(_below(roots.data, source.path), source.classes)
+            return VocFolder.at(confined_folder(roots.data, source.path, field="data.source.path"), source.classes)
         case LabelsSource():
-            return LabelsFolder.at(_below(roots.data, source.path), source)
+            return LabelsFolder.at(confined_folder(roots.data, source.path, field="data.source.path"), source)
         case CocoSource():
-            return CocoFolder.at(_below(roots.data, source.path), source)
+            return CocoFolder.at(confined_folder(roots.data, source.path, field="data.source.path"), source)
         case _:
             assert_never(source)
 
 
-def _below(root: Path, path: str) -> Path:
-    """The data set's folder, nothing in which is a link out of the data root.
+def confined_folder(root: Path, path: str, *, field: str) -> Path:
+    """The folder below the data root, nothing in which is a link out of the root. It need not exist.
 
     Raises:
-        DatasetError: something is; the message names it.
+        DatasetError: something is, or a folder cannot be listed; the message names it, and the field that asked for it.
     """
     folder = root / path
-    link = link_out(folder, root)
+    try:
+        link = link_out(folder, root)
+    except OSError as error:
+        raise DatasetError(f"{field}: {error.filename}: {error.strerror}") from None
     if link is not None:
         raise DatasetError(
-            f"data.source.path: {link} is a link that leads out of the data root {root}: put the files themselves"
-            " there, or choose a data root that holds both"
+            f"{field}: {link} is a link that leads out of the data root {root}: put the files themselves there, or"
+            " choose a data root that holds both"
         )
     return folder

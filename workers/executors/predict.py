@@ -2,6 +2,7 @@
 
 import json
 
+from sdcn_core.data.datasets import confined_folder
 from sdcn_core.errors import DatasetError
 from sdcn_core.inference.folder import FolderOutcome, predict_folder
 from sdcn_core.inference.predictor import Predictor
@@ -28,7 +29,7 @@ def predict(context: JobContext) -> Succeeded:
     spec = order.spec
     assert isinstance(spec, PredictSpec)
     model_path(order, spec.model)
-    if not (order.data_root / spec.folder).is_dir():  # known before a process is started for it
+    if not confined_folder(order.data_root, spec.folder, field="folder").is_dir():  # before a process is started for it
         raise DatasetError(f"folder: there is no {spec.folder!r} below the data root {order.data_root}")
     context.spool.append(NoteEvent(text="loading the model"))
     results = run_as_task(predict_images, order, context.folder, spec.resources)

@@ -60,6 +60,27 @@ def test_a_folder_of_images_that_is_a_link_out_of_the_root_is_named(roots: DataR
         open_train_set(source, roots, labels_from_difficult=False)
 
 
+def test_an_annotation_that_is_a_link_out_of_the_root_is_refused_unread(roots: DataRoots) -> None:
+    folder = write_voc(roots.data / "set", {"a": [an_object("cat")]})
+    annotation = folder / "Annotations" / "a.xml"
+    annotation.unlink()
+    (outside(roots) / "secret.xml").write_text("<annotation><folder>secret</folder></annotation>")
+    annotation.symlink_to(outside(roots) / "secret.xml")
+    with pytest.raises(DatasetError, match=r"data\.source\.path: .*a\.xml is a link") as refused:
+        open_train_set(VOC, roots, labels_from_difficult=False)
+    assert "secret" not in str(refused.value)
+
+
+def test_a_link_out_of_the_root_is_found_behind_a_link_that_stays_in_it(roots: DataRoots) -> None:
+    write_voc(roots.data / "set", {"a": [an_object("cat")]})
+    (roots.data / "elsewhere").mkdir()
+    (roots.data / "elsewhere" / "out").symlink_to(outside(roots))
+    (roots.data / "elsewhere" / "round").symlink_to(roots.data / "elsewhere")
+    (roots.data / "set" / "more").symlink_to(roots.data / "elsewhere")
+    with pytest.raises(DatasetError, match=r"data\.source\.path: .*set/more/out is a link"):
+        open_train_set(VOC, roots, labels_from_difficult=False)
+
+
 def test_links_within_the_root_and_a_root_that_is_a_link_are_followed(roots: DataRoots) -> None:
     write_voc(roots.data / "kept", {"a": [an_object("cat")]})
     (roots.data / "set").symlink_to(roots.data / "kept")

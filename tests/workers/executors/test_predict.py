@@ -91,6 +91,14 @@ def test_a_folder_that_is_not_there_is_named(context_of: ContextOf) -> None:
         predict(context_of(spec(folder="nowhere")))
 
 
+def test_an_image_that_is_a_link_out_of_the_data_root_is_refused(context_of: ContextOf, photos: Path) -> None:
+    secret = photos.parent.parent / "secret.png"
+    (photos / "a.png").rename(secret)
+    (photos / "a.png").symlink_to(secret)
+    with pytest.raises(DatasetError, match=r"folder: .*a\.png is a link that leads out of the data root"):
+        predict(context_of(spec()))
+
+
 def test_a_model_that_is_gone_is_told(context_of: ContextOf, photos: Path) -> None:
     with pytest.raises(WeightsError, match="fff is not there"):
         predict(context_of(spec(model="fff")))
