@@ -8,7 +8,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: help demo up down secrets rehearse test histories chaos check lint audit format pictures clean
+.PHONY: help demo up down secrets rehearse test histories requests chaos check lint audit format pictures clean
 .DEFAULT_GOAL := help
 
 help: ## what can be typed
@@ -46,6 +46,9 @@ test: lint ## everything that must hold: linters, types, layers, tests
 
 histories: $(STAMP) ## thousands of random histories of the queue on both databases; some minutes
 	@SDCN_HISTORIES=2000 $(BIN)/python -m pytest --quiet tests/service/queue/test_random_histories.py
+
+requests: $(STAMP) ## ten thousand made-up requests to the API, with keys and without; some minutes
+	@SDCN_REQUESTS=10000 $(BIN)/python -m pytest --quiet tests/service/api/test_openapi.py
 
 chaos: $(STAMP) ## kill every part of a service of its own a hundred times; about half an hour
 	@$(BIN)/python -m tests.chaos --rounds 100 --seed 0

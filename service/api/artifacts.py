@@ -31,9 +31,10 @@ _TABLES = {
     "ablation": {"markdown": "table.md", "latex": "table.tex", "csv": "table.csv", "json": "table.json"},
     "sweep": {"markdown": "table.md", "csv": "trials.csv", "json": "trials.json"},
 }
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_ANYTHING: dict[str, Any] = {}
+"""a file's bytes, by a media type of its own; of JSON they are an object, so that `string` would not be true"""
 _PARTS: dict[int | str, dict[str, Any]] = {
-    206: {"description": "The part of it that was asked for", "content": {"*/*": _BINARY}},
+    206: {"description": "The part of it that was asked for", "content": {"*/*": _ANYTHING}},
     304: {"description": "The copy at hand is the file"},
 }
 _NO_PART = "the part that was asked for begins behind the end"
@@ -81,7 +82,7 @@ def get_artifacts(
     "/{job_id}/artifacts/{name}",
     response_class=_File,
     responses={
-        200: {"description": "The file, of its own type; its SHA-256 is the ETag", "content": {"*/*": _BINARY}},
+        200: {"description": "The file, of its own type; its SHA-256 is the ETag", "content": {"*/*": _ANYTHING}},
         **_PARTS,
         **problems(_404="no such job, run or artifact", _416=_NO_PART, _422="a parameter is not valid"),
     },
@@ -104,7 +105,7 @@ def get_artifact(
     dependencies=[NO_PARAMETERS],
     response_class=_File,
     responses={
-        200: {"description": "The file, of its own type; its SHA-256 is the ETag", "content": {"*/*": _BINARY}},
+        200: {"description": "The file, of its own type; its SHA-256 is the ETag", "content": {"*/*": _ANYTHING}},
         **_PARTS,
         **problems(_404="no such job, run or artifact", _416=_NO_PART),
     },
@@ -126,7 +127,7 @@ def get_run_artifact(
     "/{job_id}/table",
     response_class=_File,
     responses={
-        200: {"description": "The table in the format that was asked for", "content": {"*/*": _BINARY}},
+        200: {"description": "The table in the format that was asked for", "content": {"*/*": _ANYTHING}},
         **_PARTS,
         **problems(_404="no such job", _409="no table is there (yet)", _416=_NO_PART, _422="a parameter is not valid"),
     },

@@ -1,6 +1,6 @@
 """Following a job: its events and its log, as streams of server-sent events or asked for piece by piece."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.concurrency import run_in_threadpool
@@ -25,7 +25,22 @@ router = APIRouter(prefix="/v1/jobs", tags=["watching"])
 
 EVENT_STREAM = "text/event-stream"
 MAX_ID = 2**63 - 1
-_STREAMED = {EVENT_STREAM: {"schema": {"type": "string"}}}
+
+
+def _stream_of(*events: str) -> dict[str, Any]:
+    """The content of an answer whose events are these, in OpenAPI's words for a stream."""
+    event = {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"type": "string", "enum": list(events)},
+            "data": {"type": "string"},
+            "id": {"type": "string"},
+        },
+    }
+    return {EVENT_STREAM: {"itemSchema": event}}
+
+
 _LOG_HEADERS = {
     "Log-Attempt": {"description": "the attempt whose log it is; 0: there is none yet", "schema": {"type": "integer"}},
     "Log-Offset": {"description": "where the next piece begins, in bytes", "schema": {"type": "integer"}},
@@ -81,7 +96,7 @@ class _StreamResponse(EventSourceResponse):
             "model": EventList,
             "description": "A stream of events `state`, `progress` and at last `end`; asked for as application/json, a"
             " page of the changes of state",
-            "content": _STREAMED,
+            "content": _stream_of("state", "progress", "end"),
         },
         **problems(
             _400="Last-Event-ID is none of this stream",
@@ -121,7 +136,7 @@ async def get_events(
         200: {
             "description": "A piece of an attempt's log as text; asked for as text/event-stream, a stream of events"
             " `log`, `gap` and at last `end` over all attempts",
-            "content": {"text/plain": {"schema": {"type": "string"}}, **_STREAMED},
+            "content": {"text/plain": {"schema": {"type": "string"}}, **_stream_of("log", "gap", "end")},
             "headers": _LOG_HEADERS,
         },
         **problems(

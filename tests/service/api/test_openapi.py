@@ -1,15 +1,27 @@
-"""Requests that schemathesis makes up from the OpenAPI document, valid and not, are answered as the document says."""
+"""Requests that schemathesis makes up from the OpenAPI document, valid and not, are answered as the document says: to
+a key of every kind and to nobody.
 
+`make requests` makes up ten thousand.
+"""
+
+import math
+import os
+import secrets
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -17,8 +29,24 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from sdcn_core.config.data import VocSource
+from service import submission
+from service.api.policy import wanted_scope
+from service.app import create_app
+from service.jobs.access import KeySpec, Scope
+from service.jobs.data_specs import DatasetSpec
+from service.jobs.specs import AblationSpec, JobSpec, TrainSpec
+from service.jobs.states import JobState
+from service.queue.records import Settlement
+from service.queue.repository import JobQueue
+from service.settings import ServiceSettings
+from tests.service.api.studies import begin_run, end_run, leave
+from tests.service.api.test_jobs import WHOLE_RESULTS, start
 from tests.service.server import listening
 
+REQUESTS = int(os.environ.get("SDCN_REQUESTS", "2400"))
+"""made up by all tests here together"""
+CALLERS: Sequence[Scope | None] = (None, *Scope)
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -26,31 +54,121 @@ CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-BOUNDED = settings(
-    max_examples=40,
-    deadline=None,
-    database=None,
-    phases=(Phase.generate,),
-    suppress_health_check=list(HealthCheck),
-)
+EXPECTED_FAILURES = {("POST /v1/models/{model_id}/predict", 503)}
+"""no predictor is there"""
+ANSWER_TIMEOUT_S = 30.0
+STREAMS = ("/events", "/logs")
+Known = dict[str, list[str]]
+"""a parameter of a path -> what is there by this name"""
+
+
+def bounded(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@pytest.fixture
+def app(settings: ServiceSettings) -> FastAPI:
+    """The service as it is where it is not open."""
+    return create_app(settings.model_copy(update={"open_on_loopback": False}))
+
+
+@pytest.fixture
+def known(app: FastAPI, jobs: JobQueue, tmp_path: Path) -> Known:
+    """A training that has ended, a study with a run that has, a training that waits, a data set, a webhook, a key."""
+
+    def submitted(spec: JobSpec) -> str:
+        return submission.submit(jobs, spec, app.state.datasets, idempotency_key=None).job.job_id
+
+    trained = submitted(TrainSpec(preset="tiny"))
+    jobs.settle(start(jobs), Settlement.succeeded(WHOLE_RESULTS))
+    leave(tmp_path / "runs" / trained, model_pt=b"weights", results_json=b"{}")
+    study = submitted(AblationSpec(study="oicr-against-sdcn", preset="tiny"))
+    run = begin_run(tmp_path, study, "oicr")
+    end_run(run)
+    leave(run, results_json=b"{}")
+    waiting = submitted(TrainSpec(preset="tiny"))
+    dataset = app.state.datasets.register(DatasetSpec(name="pets", source=VocSource(path="pets")))
+    hook = app.state.webhooks.add("https://example.org/hook", [JobState.FAILED], secret=secrets.token_hex())
+    key, _ = app.state.keys.create(KeySpec(name="another"))
+    return {
+        "job_id": [trained, study, waiting],
+        "ended job_id": [trained],
+        "model_id": [trained],
+        "run": [run.name],
+        "key_id": [key.key_id],
+        "webhook_id": [hook.webhook_id],
+        "dataset name": [dataset.name],
+        "artifact name": ["results.json", "model.pt"],
+    }
+
+
+def there(case: Case[Any], known: Known) -> dict[str, list[str]]:
+    """What is there, for each parameter of this path."""
+    path = case.operation.path
+    kinds = {"name": "dataset name" if path.startswith("/v1/datasets") else "artifact name"}
+    if path.endswith(STREAMS):  # of a job that goes on they would have no end
+        kinds["job_id"] = "ended job_id"
+    return {name: known[kinds.get(name, name)] for name in case.path_parameters or {}}
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("mode", list(GenerationMode))
-def test_answers_are_those_of_the_document(app: FastAPI, mode: GenerationMode) -> None:
-    tried = set()
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+@pytest.mark.parametrize("scope", CALLERS, ids=lambda scope: scope or "nobody")
+def test_answers_are_those_of_the_document_to_whoever_asks(
+    app: FastAPI, known: Known, scope: Scope | None, mode: GenerationMode
+) -> None:
+    headers = {}
+    if scope is not None:
+        headers["Authorization"] = f"Bearer {app.state.keys.create(KeySpec(name='asks', scope=scope))[1].text}"
+    found = schemathesis.openapi.from_dict(app.openapi()).get_all_operations()
+    operations = [one.ok() for one in found]  # type: ignore[union-attr]  # our document is valid, else this fails
+    operations.sort(key=lambda operation: operation.method == "delete")  # what is removed was asked for before
+    share = math.ceil(REQUESTS / len(CALLERS) / len(GenerationMode))
+    answered: Counter[tuple[str, int]] = Counter()
+
     with listening(app) as url:
-        for found in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
-            operation = found.ok()  # type: ignore[union-attr]  # our document is valid, else this fails
+        while answered.total() < share:
+            for operation in operations:
+                check(operation, mode, math.ceil(share / len(operations)), known, url, headers, scope, answered)
+    if scope is Scope.ADMIN:
+        assert ("GET /v1/jobs", 200 if mode is GenerationMode.POSITIVE else 422) in answered
+        assert ("GET /v1/jobs/{job_id}/results", 200) in answered or mode is GenerationMode.NEGATIVE
 
-            @BOUNDED
-            @given(case=operation.as_strategy(generation_mode=mode))
-            def check(case: Case[Any]) -> None:
-                answer = case.call()
-                case.validate_response(answer, checks=CHECKS)
-                tried.add((case.operation.label, answer.status_code))
 
-            with suppress(Unsatisfiable):  # where nothing is asked for, nothing can be got wrong
-                check()
-    assert ("GET /v1/jobs", 200 if mode is GenerationMode.POSITIVE else 422) in tried
-    assert len({label for label, _ in tried}) >= 5
+def check(
+    operation: APIOperation[Any, Any, Any, Any],
+    mode: GenerationMode,
+    examples: int,
+    known: Known,
+    url: str,
+    headers: dict[str, str],
+    scope: Scope | None,
+    answered: Counter[tuple[str, int]],
+) -> None:
+    """Makes up requests of one operation."""
+
+    @bounded(examples)
+    @given(case=operation.as_strategy(generation_mode=mode), which=st.integers(0, 5))
+    def ask(case: Case[Any], which: int) -> None:
+        if which:  # else there is hardly anything by the names that were made up
+            case.path_parameters |= {name: ids[which % len(ids)] for name, ids in there(case, known).items()}
+        answer = case.call(base_url=url, headers=headers, timeout=ANSWER_TIMEOUT_S)
+        expected = (operation.label, answer.status_code) in EXPECTED_FAILURES
+        case.validate_response(answer, checks=CHECKS, excluded_checks=[not_a_server_error] if expected else None)
+        answered[operation.label, answer.status_code] += 1
+        wanted = wanted_scope(operation.method.upper(), operation.path)
+        # schemathesis leaves the key out now and then
+        showed_key = scope is not None and answer.request.headers.get("Authorization") == headers["Authorization"]
+        if wanted is None or (showed_key and scope.covers(wanted)):
+            assert answer.status_code != 401
+        else:
+            assert answer.status_code == (403 if showed_key else 401)
+
+    with suppress(Unsatisfiable):  # where nothing is asked for, nothing can be got wrong
+        ask()
