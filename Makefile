@@ -50,7 +50,7 @@ histories: $(STAMP) ## thousands of random histories of the queue on both databa
 requests: $(STAMP) ## ten thousand made-up requests to the API, with keys and without; some minutes
 	@SDCN_REQUESTS=10000 $(BIN)/python -m pytest --quiet tests/service/api/test_openapi.py
 
-chaos: $(STAMP) ## kill every part of a service of its own a hundred times; about half an hour
+chaos: $(STAMP) ## kill every part of a service of its own a hundred times; about twenty minutes
 	@$(BIN)/python -m tests.chaos --rounds 100 --seed 0
 
 check: test ## the same by another name, before a commit
