@@ -26,8 +26,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
+from scipy.stats import binom
 
 from benchmarks.machine import machine
 from service.client.client import SdcnClient
@@ -86,6 +88,30 @@ def step_s(points: Sequence[Point], turn: Turn) -> float:
     return (within[-1].at_s - within[0].at_s) / (within[-1].step - within[0].step)
 
 
+class Training(Protocol):
+    """One of the two."""
+
+    began_s: float
+    """when it was ordered, since 1970"""
+
+    @property
+    def points(self) -> Sequence[Point]:
+        """What it has reported."""
+        ...
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it to all of its processes."""
+        ...
+
+    def check(self) -> None:
+        """See that it goes on.
+
+        Raises:
+            RuntimeError: it does not.
+        """
+        ...
+
+
 class Alone:
     """The training by itself, in a session of its own."""
 
@@ -117,11 +143,7 @@ class Alone:
         os.killpg(self._process.pid, number)
 
     def check(self) -> None:
-        """See that it goes on.
-
-        Raises:
-            RuntimeError: it has ended.
-        """
+        """See Training."""
         if self._process.poll() is not None:
             raise RuntimeError(f"the training by itself has ended with status {self._process.returncode}")
 
@@ -130,6 +152,8 @@ class Alone:
             self.signal(signal.SIGKILL)
         self._process.wait()
         self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 class AsJob:
@@ -153,11 +177,7 @@ class AsJob:
                 process.send_signal(number)
 
     def check(self) -> None:
-        """See that it goes on.
-
-        Raises:
-            RuntimeError: it has ended, or is in its second attempt.
-        """
+        """See Training; a second attempt is not the one that is measured."""
         job = self._client.get(self._job)
         if job.state.is_terminal or job.attempt > 1:
             raise RuntimeError(f"job {job.id} is {job.state} in its attempt {job.attempt}")
@@ -196,7 +216,7 @@ def said(run: RunFolder) -> list[Point]:
 
 
 @contextmanager
-def stopped(one: Alone | AsJob) -> Iterator[None]:
+def stopped(one: Training) -> Iterator[None]:
     one.signal(signal.SIGSTOP)
     try:
         yield
@@ -204,7 +224,7 @@ def stopped(one: Alone | AsJob) -> Iterator[None]:
         one.signal(signal.SIGCONT)
 
 
-def first_report_s(one: Alone | AsJob) -> float:
+def first_report_s(one: Training) -> float:
     """Waits until the training has come to stage `loop`; the seconds from its order until then.
 
     Raises:
@@ -219,11 +239,13 @@ def first_report_s(one: Alone | AsJob) -> float:
     return one.points[0].at_s - one.began_s
 
 
-def take_turns(alone: Alone, as_job: AsJob, *, pairs: int, turn_s: float, tell: Callable[[int], None]) -> list[Pair]:
+def take_turns(
+    alone: Training, as_job: Training, *, pairs: int, turn_s: float, tell: Callable[[int], None]
+) -> list[Pair]:
     """Both go on, one after the other, and who begins changes from pair to pair."""
-    turns: list[dict[Alone | AsJob, Turn]] = []
+    turns: list[dict[Training, Turn]] = []
     for number in range(pairs):
-        order: list[Alone | AsJob] = [alone, as_job]
+        order: list[Training] = [alone, as_job]
         turns.append({})
         for going in order if number % 2 == 0 else reversed(order):
             with stopped(as_job if going is alone else alone):
@@ -244,11 +266,12 @@ def table(pairs: Sequence[Pair], *, alone_before_s: float, as_job_before_s: floa
         f"| {number} | {1000 * pair.alone_s:.1f} | {1000 * pair.as_job_s:.1f} | {100 * pair.more:+.1f} |"
         for number, pair in enumerate(pairs, 1)
     ]
-    low, middle, high = statistics.quantiles([pair.more for pair in pairs], n=4, method="inclusive")
+    added = sorted(pair.more for pair in pairs)
+    rank = max(0, int(binom.ppf(0.025, len(added), 0.5)) - 1)  # of the order statistics that enclose the median
     lines += [
         "",
-        f"As a job a step takes {100 * middle:+.1f} % of its time alone: the median of the pairs, half of which lie"
-        f" between {100 * low:+.1f} and {100 * high:+.1f} %.",
+        f"As a job a step takes {100 * statistics.median(added):+.1f} % more time than alone, the median of the pairs."
+        f" With 95 % certainty it lies between {100 * added[rank]:+.1f} and {100 * added[-1 - rank]:+.1f} %.",
         f"Until the first report of stage `{STAGE}` it took {alone_before_s:.0f} s alone and {as_job_before_s:.0f} s as"
         " a job, Ray's processes being started for it.",
         "",

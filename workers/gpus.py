@@ -3,12 +3,12 @@
 import csv
 import shutil
 import subprocess
-import threading
 from typing import Final
 
 import structlog
 
 from service.jobs.worker_figures import GpuFigures
+from workers.repeating import Repeating
 
 log = structlog.get_logger()
 
@@ -50,10 +50,9 @@ class GpuWatch:
     """Asks again and again on a thread of its own: a driver that hangs must not hang who asks for the figures."""
 
     def __init__(self, *, interval_s: float = INTERVAL_S) -> None:
-        self._interval_s = interval_s
         self._latest: tuple[GpuFigures, ...] = ()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="gpus", daemon=True)
+        self._silent = False
+        self._looks = Repeating("gpus", self.look, interval_s=interval_s)
 
     @property
     def latest(self) -> tuple[GpuFigures, ...]:
@@ -62,19 +61,17 @@ class GpuWatch:
 
     def start(self) -> None:
         if shutil.which(TOOL) is not None:
-            self._thread.start()
+            self._looks.start()
 
     def stop(self) -> None:
-        self._ended.set()
+        self._looks.end()
 
-    def _run(self) -> None:
-        silent = False
-        while not self._ended.is_set():
-            try:
-                self._latest, silent = read_gpus(), False
-            except (OSError, ValueError, subprocess.SubprocessError) as error:
-                self._latest = ()
-                if not silent:
-                    log.warning("gpus.not_read", reason=str(error)[:300])
-                silent = True
-            self._ended.wait(self._interval_s)
+    def look(self) -> None:
+        """Ask once. A driver that fails is told of once, until it answers again."""
+        try:
+            self._latest, self._silent = read_gpus(), False
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._latest = ()
+            if not self._silent:
+                log.warning("gpus.not_read", reason=str(error)[:300])
+            self._silent = True

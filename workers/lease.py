@@ -1,6 +1,5 @@
 """The heartbeat: a thread that keeps a claim's lease alive and hears what the client wants."""
 
-import contextvars
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from service.jobs.states import Desired, JobState
 from service.queue.records import Claim, Pulse
 from service.queue.repository import JobQueue
 from workers.meter import Counted
+from workers.repeating import Repeating
 
 log = structlog.get_logger()
 
@@ -39,28 +39,22 @@ class LeaseKeeper:
         self._queue = queue
         self._claim = claim
         self._lease_s = lease_s
-        self._interval_s = interval_s
         self._count = count
         self._monotonic = monotonic
         self._held_until_s = claimed_at_s + lease_s
         self._tell_holder: Callable[[float], None] = lambda _until_s: None
         self._taken = threading.Event()
         self._pulse = Pulse(Desired.RUN, JobState.CLAIMED, overdue=False)
-        self._ended = threading.Event()
-        in_our_context = contextvars.copy_context().run  # so that its lines in the log name the job too
-        self._thread = threading.Thread(
-            target=in_our_context, args=(self._run,), name=f"lease-{claim.job_id}", daemon=True
-        )
+        self._beats = Repeating(f"lease-{claim.job_id}", self.beat, interval_s=interval_s, at_once=False)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._beats.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._thread.join(timeout=self._interval_s)  # a beat may hang in a dead database: do not hang with it
+        self._beats.join()
 
     @property
     def is_lost(self) -> bool:
@@ -83,6 +77,7 @@ class LeaseKeeper:
             pulse = self._queue.heartbeat(self._claim, lease_s=self._lease_s)
         except LeaseLost:
             self._taken.set()
+            self._beats.end()
         except ServiceError as error:
             self._count(Counted.LEASE_RENEWALS_FAILED)
             log.warning("lease.not_renewed", reason=str(error))
@@ -91,10 +86,3 @@ class LeaseKeeper:
             self._held_until_s = sent_at_s + self._lease_s
             self._pulse = pulse
             self._tell_holder(self._held_until_s)
-
-    def _run(self) -> None:
-        while not self._ended.wait(self._interval_s) and not self._taken.is_set():
-            try:
-                self.beat()
-            except Exception:  # a dead thread would lose the lease silently
-                log.exception("lease.beat_failed")

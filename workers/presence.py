@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,7 @@ from service.queue.repository import JobQueue
 from workers.attempt_folder import RayOrder
 from workers.meter import Counted, WorkerMeter
 from workers.ray_runtime.environment import LOCAL, ray_environment
+from workers.repeating import Repeating
 
 log = structlog.get_logger()
 
@@ -51,18 +51,16 @@ class WorkerPresence:
         self._meter = meter
         self._monotonic = monotonic
         self._asked_at_s: float | None = None
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self._beats = Repeating("presence", self.beat, interval_s=interval_s)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._beats.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._thread.join(timeout=self._interval_s)  # it may be asking a cluster that does not answer
+        self._beats.join()
         try:
             self._queue.leave(self._worker_id)
         except ServiceError as error_:
@@ -76,7 +74,7 @@ class WorkerPresence:
             if self._asked_at_s is None or now - self._asked_at_s >= self._capacity_interval_s:
                 self._asked_at_s = now
                 capacity = self._ask()
-                if capacity is not None and not self._ended.is_set():
+                if capacity is not None and not self._beats.has_ended:
                     self._queue.announce(self._worker_id, capacity, ttl_s=self._ttl_s)
         except ServiceError as error:
             log.warning("presence.not_announced", reason=str(error))
@@ -90,15 +88,6 @@ class WorkerPresence:
     @property
     def _ttl_s(self) -> float:
         return BEATS_MISSED * self._interval_s + CAPACITY_TIMEOUT_S
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.beat()
-            except Exception:  # a dead thread would make a living worker count as gone
-                log.exception("presence.beat_failed")
-            if self._ended.wait(self._interval_s):
-                return
 
 
 def capacity_of(order: RayOrder) -> Capacity | None:

@@ -6,7 +6,6 @@ elected next, and one that is done twice changes nothing.
 """
 
 import math
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import structlog
 from service.errors import DatabaseUnavailable, ServiceError
 from service.queue.repository import JobQueue
 from workers.errors import WorkerError
+from workers.repeating import Repeating
 
 log = structlog.get_logger()
 
@@ -70,18 +70,16 @@ class Reconciler:
         )
         self._done_at_s: dict[str, float] = {}
         self._leads_until_s = -math.inf
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
+        self._rounds = Repeating("reconciler", self._round, interval_s=interval_s)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._rounds.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        self._thread.join(timeout=self._interval_s)  # a step may wait for MLflow or Ray: do not wait with it
+        self._rounds.join()
         try:
             self._queue.resign(TASK, self._worker_id)
         except ServiceError as error_:
@@ -96,7 +94,7 @@ class Reconciler:
         for step in self._steps:
             if self._monotonic() < self._done_at_s.get(step.name, -math.inf) + step.every_s:
                 continue
-            if self._ended.is_set() or not self._leads():
+            if self._rounds.has_ended or not self._leads():
                 return False
             self._do(step)
         return True
@@ -122,13 +120,8 @@ class Reconciler:
         except Exception:  # one step must not keep the others from being done
             log.exception("reconciler.step_failed", step=step.name)
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self.round()
-            except ServiceError as error:
-                log.warning("reconciler.queue_unreachable", reason=str(error))
-            except Exception:  # a dead thread would leave lost jobs lost
-                log.exception("reconciler.round_failed")
-            if self._ended.wait(self._interval_s):
-                return
+    def _round(self) -> None:
+        try:
+            self.round()
+        except ServiceError as error:
+            log.warning("reconciler.queue_unreachable", reason=str(error))

@@ -1,15 +1,20 @@
 """benchmarks/queue_speed.py and service_overhead.py at their smallest."""
 
+import itertools
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import psutil
 import pytest
 
-from benchmarks import service_overhead
 from benchmarks.machine import machine
 from benchmarks.queue_filling import database, fill
 from benchmarks.queue_speed import Sizes, report
-from benchmarks.service_overhead import Pair, Point, Turn, said, step_s, table
+from benchmarks.service_overhead import Pair, Point, Turn, first_report_s, said, step_s, table, take_turns
 from service.jobs.states import JobState
 from service.queue.database import open_database
 from service.queue.repository import JobQueue
@@ -75,17 +80,72 @@ def test_what_the_service_adds_is_the_median_over_pairs() -> None:
     pairs = [Pair(0.100, 0.103), Pair(0.200, 0.200), Pair(0.100, 0.101)]
     told = table(pairs, alone_before_s=10, as_job_before_s=40)
     assert "| 1 | 100.0 | 103.0 | +3.0 |" in told
-    assert "takes +1.0 % of its time alone" in told
-    assert "between +0.5 and +2.0 %" in told
+    assert (
+        "+1.0 % of its time alone, the median of the pairs; with 95 % certainty it lies between +0.0 and +3.0 %" in told
+    )
     assert "10 s alone and 40 s as a job" in told
 
 
-@pytest.mark.integration
-@pytest.mark.timeout(300)
-def test_both_take_turns_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", "benchmark --preset tiny --pairs 2 --turn-s 2 --cpus 1".split())
-    assert service_overhead.main() == 0
-    told = capsys.readouterr().out
-    assert "## The training has 1 thread" in told
-    assert all(f"\n| {number} | " in told for number in (1, 2))
-    assert not psutil.Process().children(recursive=True)
+class Counting:
+    """Stands for a training: a process that counts, and says so."""
+
+    def __init__(self) -> None:
+        self.began_s = time.time()
+        command = [sys.executable, "-u", "-c", "import time\nfor i in range(10**6): print(i); time.sleep(0.01)"]
+        self.points: list[Point] = []
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.reader = threading.Thread(target=self.read)
+        self.reader.start()
+
+    def read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.points.append(Point(time.time(), int(line)))
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def check(self) -> None:
+        assert self.process.poll() is None
+
+    def end(self) -> None:
+        self.process.kill()
+        self.reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process.wait()
+
+
+def test_while_one_goes_on_the_other_stands_still() -> None:
+    alone, as_job = Counting(), Counting()
+    done: list[int] = []
+    try:
+        for one in (alone, as_job):
+            first_report_s(one)
+        pairs = take_turns(alone, as_job, pairs=2, turn_s=0.5, tell=done.append)
+        last = {one: one.points[-1].step for one in (alone, as_job)}
+        deadline_s = time.monotonic() + 60
+        while any(one.points[-1].step == last[one] for one in last):  # both go on afterwards
+            assert time.monotonic() < deadline_s
+            time.sleep(0.01)
+    finally:
+        for one in (alone, as_job):
+            one.end()
+    assert done == [1, 2]
+    assert all(0.005 < one_s < 0.5 for pair in pairs for one_s in (pair.alone_s, pair.as_job_s))
+    turns = [[point.at_s for point in one.points] for one in (alone, as_job)]
+    assert all(max(b - a for a, b in itertools.pairwise(times)) > 0.4 for times in turns)  # while the other went on
+
+
+def test_a_training_that_ends_before_its_loop_is_told() -> None:
+    class Ended:
+        points: Sequence[Point] = ()
+        began_s = 0.0
+
+        def signal(self, number: signal.Signals) -> None: ...
+
+        def check(self) -> None:
+            raise RuntimeError("it has ended with status 1")
+
+    with pytest.raises(RuntimeError, match="status 1"):
+        first_report_s(Ended())

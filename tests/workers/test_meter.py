@@ -66,12 +66,14 @@ def test_gpus_are_as_nvidias_tool_tells(tools: Path) -> None:
 
 @pytest.mark.parametrize("script", ["echo 'driver mismatch'; exit 9", "echo nonsense", "echo 'a, b, c, d'"])
 def test_a_driver_that_fails_is_no_figure_and_no_failure(tools: Path, script: str) -> None:
+    install(tools, "echo '0, 97, 40536, 81559'")
+    watch = GpuWatch()
+    watch.look()
+    assert len(watch.latest) == 1
     install(tools, script)
     with pytest.raises((OSError, ValueError)):
         read_gpus()
-    watch = GpuWatch()
-    watch.stop()
-    watch._run()
+    watch.look()
     assert watch.latest == ()
 
 

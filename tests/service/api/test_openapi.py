@@ -10,6 +10,8 @@ import secrets
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +110,52 @@ def known(app: FastAPI, jobs: JobQueue, tmp_path: Path) -> Known:
     }
 
 
-def there(case: Case[Any], known: Known) -> dict[str, list[str]]:
-    """What is there, for each parameter of this path."""
-    path = case.operation.path
-    kinds = {"name": "dataset name" if path.startswith("/v1/datasets") else "artifact name"}
-    if path.endswith(STREAMS):  # of a job that goes on they would have no end
-        kinds["job_id"] = "ended job_id"
-    return {name: known[kinds.get(name, name)] for name in case.path_parameters or {}}
+@dataclass
+class Asking:
+    """Somebody who asks for everything there is, with or without a key."""
+
+    url: str
+    scope: Scope | None
+    """of the key; None: there is none"""
+    key: str | None
+    known: Known
+    answered: Counter[tuple[str, int]] = field(default_factory=Counter)
+    """operation and status -> how often"""
+
+    def ask(self, operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, examples: int) -> None:
+        """Make up so many requests of one operation, send them, and look at the answers."""
+
+        @bounded(examples)
+        @given(case=operation.as_strategy(generation_mode=mode), which=st.integers(0, 5))
+        def ask_once(case: Case[Any], which: int) -> None:
+            if which:  # else there is hardly anything by the names that were made up
+                case.path_parameters |= {name: ids[which % len(ids)] for name, ids in self._there(case).items()}
+            headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
+            answer = case.call(base_url=self.url, headers=headers, timeout=ANSWER_TIMEOUT_S)
+            expected = (operation.label, answer.status_code) in EXPECTED_FAILURES
+            case.validate_response(answer, checks=CHECKS, excluded_checks=[not_a_server_error] if expected else None)
+            self._look(operation, answer.status_code, sent=answer.request.headers.get("Authorization"))
+
+        with suppress(Unsatisfiable):  # where nothing is asked for, nothing can be got wrong
+            ask_once()
+
+    def _there(self, case: Case[Any]) -> dict[str, list[str]]:
+        """What is there, for each parameter of this path."""
+        path = case.operation.path
+        kinds = {"name": "dataset name" if path.startswith("/v1/datasets") else "artifact name"}
+        if path.endswith(STREAMS):  # of a job that goes on they would have no end
+            kinds["job_id"] = "ended job_id"
+        return {name: self.known[kinds.get(name, name)] for name in case.path_parameters or {}}
+
+    def _look(self, operation: APIOperation[Any, Any, Any, Any], status: int, *, sent: str | None) -> None:
+        """Whether who may not is refused; schemathesis leaves the key out now and then."""
+        self.answered[operation.label, status] += 1
+        wanted = wanted_scope(operation.method.upper(), operation.path)
+        shown = self.scope if sent == f"Bearer {self.key}" else None
+        if wanted is None or (shown is not None and shown.covers(wanted)):
+            assert status != HTTPStatus.UNAUTHORIZED
+        else:
+            assert status == (HTTPStatus.UNAUTHORIZED if shown is None else HTTPStatus.FORBIDDEN)
 
 
 @pytest.mark.integration
@@ -123,52 +164,16 @@ def there(case: Case[Any], known: Known) -> dict[str, list[str]]:
 def test_answers_are_those_of_the_document_to_whoever_asks(
     app: FastAPI, known: Known, scope: Scope | None, mode: GenerationMode
 ) -> None:
-    headers = {}
-    if scope is not None:
-        headers["Authorization"] = f"Bearer {app.state.keys.create(KeySpec(name='asks', scope=scope))[1].text}"
+    key = None if scope is None else app.state.keys.create(KeySpec(name="asks", scope=scope))[1].text
     found = schemathesis.openapi.from_dict(app.openapi()).get_all_operations()
     operations = [one.ok() for one in found]  # type: ignore[union-attr]  # our document is valid, else this fails
     operations.sort(key=lambda operation: operation.method == "delete")  # what is removed was asked for before
     share = math.ceil(REQUESTS / len(CALLERS) / len(GenerationMode))
-    answered: Counter[tuple[str, int]] = Counter()
-
     with listening(app) as url:
-        while answered.total() < share:
+        asking = Asking(url, scope, key, known)
+        while asking.answered.total() < share:
             for operation in operations:
-                check(operation, mode, math.ceil(share / len(operations)), known, url, headers, scope, answered)
+                asking.ask(operation, mode, math.ceil(share / len(operations)))
     if scope is Scope.ADMIN:
-        assert ("GET /v1/jobs", 200 if mode is GenerationMode.POSITIVE else 422) in answered
-        assert ("GET /v1/jobs/{job_id}/results", 200) in answered or mode is GenerationMode.NEGATIVE
-
-
-def check(
-    operation: APIOperation[Any, Any, Any, Any],
-    mode: GenerationMode,
-    examples: int,
-    known: Known,
-    url: str,
-    headers: dict[str, str],
-    scope: Scope | None,
-    answered: Counter[tuple[str, int]],
-) -> None:
-    """Makes up requests of one operation."""
-
-    @bounded(examples)
-    @given(case=operation.as_strategy(generation_mode=mode), which=st.integers(0, 5))
-    def ask(case: Case[Any], which: int) -> None:
-        if which:  # else there is hardly anything by the names that were made up
-            case.path_parameters |= {name: ids[which % len(ids)] for name, ids in there(case, known).items()}
-        answer = case.call(base_url=url, headers=headers, timeout=ANSWER_TIMEOUT_S)
-        expected = (operation.label, answer.status_code) in EXPECTED_FAILURES
-        case.validate_response(answer, checks=CHECKS, excluded_checks=[not_a_server_error] if expected else None)
-        answered[operation.label, answer.status_code] += 1
-        wanted = wanted_scope(operation.method.upper(), operation.path)
-        # schemathesis leaves the key out now and then
-        showed_key = scope is not None and answer.request.headers.get("Authorization") == headers["Authorization"]
-        if wanted is None or (showed_key and scope.covers(wanted)):
-            assert answer.status_code != 401
-        else:
-            assert answer.status_code == (403 if showed_key else 401)
-
-    with suppress(Unsatisfiable):  # where nothing is asked for, nothing can be got wrong
-        ask()
+        assert ("GET /v1/jobs", 200 if mode is GenerationMode.POSITIVE else 422) in asking.answered
+        assert ("GET /v1/jobs/{job_id}/results", 200) in asking.answered or mode is GenerationMode.NEGATIVE

@@ -4,8 +4,11 @@ import pytest
 from sqlalchemy import Engine, text
 
 from service.errors import IdempotencyKeyReused, JobNotFound
+from service.jobs.access import KeySpec, Scope
 from service.jobs.specs import TrainSpec
 from service.jobs.states import Desired, JobState
+from service.queue.callers import LOCAL, Caller, called_by
+from service.queue.keys import KeyRegister
 from service.queue.records import Job
 from service.queue.repository import JobQueue
 from tests.service.clock import FakeClock
@@ -28,6 +31,18 @@ def test_a_known_key_with_another_body_is_refused(queue: JobQueue, spec: TrainSp
     with pytest.raises(IdempotencyKeyReused, match="another body"):
         queue.enqueue(spec, idempotency_key="k", body_digest="b")
     assert len(queue.page(limit=10).jobs) == 1
+
+
+def test_two_callers_with_one_key_make_a_job_each(queue: JobQueue, engine: Engine, spec: TrainSpec) -> None:
+    def submit(caller: Caller) -> str:
+        with called_by(caller):
+            return queue.enqueue(spec, idempotency_key="1" * 255, body_digest="a")[0].job_id
+
+    known = [KeyRegister(engine).create(KeySpec(name=name, scope=Scope.SUBMIT))[0] for name in ("ada", "bob")]
+    callers = [*(Caller(key.key_id, key.name, key.scope) for key in known), LOCAL]
+    made = [submit(caller) for caller in callers]
+    assert len(set(made)) == 3
+    assert [submit(caller) for caller in callers] == made
 
 
 def test_one_key_from_many_threads_at_once_makes_one_job(queue: JobQueue, spec: TrainSpec) -> None:
