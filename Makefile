@@ -44,7 +44,7 @@ rehearse: $(STAMP) ## start what docker-compose.yml says as plain processes, tra
 test: lint ## everything that must hold: linters, types, layers, tests
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-histories: $(STAMP) ## thousands of random histories of the queue on both databases; some minutes
+histories: $(STAMP) ## thousands of random histories of the queue on both databases; twenty minutes
 	@SDCN_HISTORIES=2000 $(BIN)/python -m pytest --quiet tests/service/queue/test_random_histories.py
 
 requests: $(STAMP) ## ten thousand made-up requests to the API, with keys and without; some minutes
