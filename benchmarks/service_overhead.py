@@ -1,8 +1,8 @@
 """What the service costs a training: a job's steps against those of `python -m sdcn_core train`, minute by minute.
 
-    python -m benchmarks.service_overhead [--pairs 20] [--cpus N] [--keep benchmarks/service_overhead.md]
+    python -m benchmarks.service_overhead [--pairs 20] [--cpus N ...] [--keep benchmarks/service_overhead.md]
 
-The same training runs twice, by itself and as a job of an embedded service as `sdcn up` starts it, with API, MLflow,
+The same training runs twice: by itself and as a job of an embedded service as `sdcn up` starts it, with API, MLflow,
 Ray, worker and predictor. They take turns of a few seconds: while one goes on, every process of the other is stopped
 (SIGSTOP), so that each turn has the machine for itself, and a machine that is now faster and now slower, as shared ones
 are, is so to both. Compared are a turn of the one and the turn of the other beside it: the time of a step in stage

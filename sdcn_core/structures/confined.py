@@ -26,9 +26,9 @@ def link_out(folder: Path, root: Path) -> Path | None:
     ahead = [folder]
     while ahead:
         current = ahead.pop()
-        if current.resolve() in seen or not current.is_dir():
+        if (known := current.resolve()) in seen or not current.is_dir():
             continue
-        seen.add(current.resolve())
+        seen.add(known)
         with os.scandir(current) as entries:
             for entry in entries:
                 if entry.is_symlink() and leads_out(Path(entry), root):

@@ -49,6 +49,8 @@ from tests.service.server import listening
 REQUESTS = int(os.environ.get("SDCN_REQUESTS", "2400"))
 """made up by all tests here together"""
 CALLERS: Sequence[Scope | None] = (None, *Scope)
+OPEN = {"GET /healthz"}
+"""what nobody needs a key for, said here and not by the policy that is tested"""
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
@@ -151,6 +153,7 @@ class Asking:
         """Whether who may not is refused; schemathesis leaves the key out now and then."""
         self.answered[operation.label, status] += 1
         wanted = wanted_scope(operation.method.upper(), operation.path)
+        assert (wanted is None) == (operation.label in OPEN)
         shown = self.scope if sent == f"Bearer {self.key}" else None
         if wanted is None or (shown is not None and shown.covers(wanted)):
             assert status != HTTPStatus.UNAUTHORIZED
