@@ -131,7 +131,7 @@ class Asking:
         @given(case=operation.as_strategy(generation_mode=mode), which=st.integers(0, 5))
         def ask_once(case: Case[Any], which: int) -> None:
             if which:  # else there is hardly anything by the names that were made up
-                case.path_parameters |= {name: ids[which % len(ids)] for name, ids in self._there(case).items()}
+                case.path_parameters |= {name: ids[(which - 1) % len(ids)] for name, ids in self._there(case).items()}
             headers = {} if self.key is None else {"Authorization": f"Bearer {self.key}"}
             answer = case.call(base_url=self.url, headers=headers, timeout=ANSWER_TIMEOUT_S)
             expected = (operation.label, answer.status_code) in EXPECTED_FAILURES
@@ -177,6 +177,7 @@ def test_answers_are_those_of_the_document_to_whoever_asks(
         while asking.answered.total() < share:
             for operation in operations:
                 asking.ask(operation, mode, math.ceil(share / len(operations)))
-    if scope is Scope.ADMIN:
-        assert ("GET /v1/jobs", 200 if mode is GenerationMode.POSITIVE else 422) in asking.answered
-        assert ("GET /v1/jobs/{job_id}/results", 200) in asking.answered or mode is GenerationMode.NEGATIVE
+    if scope is Scope.ADMIN:  # else it was refused before it was looked at
+        found_jobs = sum(n for (label, status), n in asking.answered.items() if "{job_id}" in label and status == 200)
+        refused = sum(n for (_, status), n in asking.answered.items() if status == 422)
+        assert found_jobs > 0 if mode is GenerationMode.POSITIVE else refused > 0
