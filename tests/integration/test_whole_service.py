@@ -259,7 +259,7 @@ def typed(command: str, service: EmbeddedService, here: Path) -> None:
         "PYTHONPATH": str(README.parent),
     }
     ran = subprocess.run(
-        command, shell=True, cwd=here, env=environment, capture_output=True, text=True, timeout=200, check=False
+        command, shell=True, cwd=here, env=environment, capture_output=True, text=True, timeout=500, check=False
     )
     assert ran.returncode == 0, f"{command}: {ran.stdout[-500:]} {ran.stderr[-500:]}"
     assert ran.stdout

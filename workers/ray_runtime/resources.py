@@ -1,5 +1,6 @@
 """What a job asks for against what the cluster has: checked here, because Ray waits for the impossible for ever."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +27,17 @@ class Share:
 def share_out(resources: Resources, cluster: Cluster) -> Share:
     """The processes of a job and what each gets; without a wish, equal shares of all CPUs, one at least.
 
+    Where OMP_NUM_THREADS is set for the worker, no share is larger: that many threads are all that the operator wants
+    a process to have.
+
     Raises:
         ClusterTooSmall: a cluster of this worker's own, which does not grow, cannot hold them.
         ClusterUnavailable: a shared cluster cannot hold them now; nodes may be missing.
     """
     wanted, gpus = resources.num_workers, resources.gpus_per_worker
     total = int(sum(node.cpus for node in cluster.nodes))
-    candidates = [resources.cpus_per_worker] if resources.cpus_per_worker else range(max(1, total // wanted), 0, -1)
+    largest = min(total // wanted, _omp_num_threads() or total)
+    candidates = [resources.cpus_per_worker] if resources.cpus_per_worker else range(max(1, largest), 0, -1)
     for cpus in candidates:
         if rooms(cluster.nodes, cpus, gpus) >= wanted:
             return Share(wanted, cpus, gpus)
@@ -41,6 +46,12 @@ def share_out(resources: Resources, cluster: Cluster) -> Share:
     if cluster.is_local:
         raise ClusterTooSmall(f"{message}, or run a worker on a larger machine")
     raise ClusterUnavailable(f"{message}, or add nodes")
+
+
+def _omp_num_threads() -> int | None:
+    """OMP_NUM_THREADS, of a list of levels the outermost; None where it is not set, or to what OpenMP ignores too."""
+    outermost = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(outermost) or None if outermost.isdecimal() else None
 
 
 def study_share(resources: Resources) -> Share:

@@ -14,6 +14,11 @@ def cluster(*nodes: tuple[float, float], local: bool = True) -> Cluster:
     return Cluster(tuple(Node(cpus, gpus) for cpus, gpus in nodes), is_local=local, driver_job_id="01000000")
 
 
+@pytest.fixture(autouse=True)
+def no_threads_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+
+
 def test_without_a_wish_all_cpus_are_shared_out() -> None:
     assert share_out(Resources(num_workers=3), cluster((8, 0))) == Share(3, 2, 0)
 
@@ -28,6 +33,21 @@ def test_a_single_worker_takes_the_largest_node() -> None:
 
 def test_a_wish_is_kept() -> None:
     assert share_out(Resources(num_workers=2, cpus_per_worker=1, gpus_per_worker=1), cluster((16, 2))) == Share(2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("threads", "share"), [("2", 2), ("2,4", 2), ("16", 8), ("0", 8), ("many", 8), ("-1", 8), ("", 8)]
+)
+def test_a_share_is_no_larger_than_the_threads_that_the_worker_was_given(
+    threads: str, share: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    assert share_out(Resources(), cluster((8, 0))).cpus == share
+
+
+def test_a_wish_counts_for_more_than_the_threads_that_the_worker_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert share_out(Resources(cpus_per_worker=4), cluster((8, 0))) == Share(1, 4, 0)
 
 
 def test_more_workers_than_cpus_are_refused_with_what_is_there() -> None:
