@@ -78,6 +78,7 @@ class Layout:
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(ray_token(self.home)),
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # nobody takes this machine away; a process less a training
             "MLFLOW_DISABLE_TELEMETRY": "true",
         }
         return {**os.environ, **_past_the_proxy(os.environ), **ours, **more}
