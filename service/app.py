@@ -93,7 +93,7 @@ def create_app(settings: ServiceSettings) -> FastAPI:
     app.state.keys = KeyRegister(engine)
     app.state.key_ring = KeyRing(app.state.keys)
     app.state.audit = AuditLog(engine)
-    app.state.models = ModelCatalogue(app.state.queue, settings.runs)
+    app.state.models = ModelCatalogue(app.state.queue, settings.checkpoint_storage)
     app.state.registry = ModelRegistry(settings.mlflow_tracking_uri)
     token = settings.predictor_token
     app.state.predictor = Predictor(

@@ -25,6 +25,7 @@ ServiceError                     500
 ├── PredictorRefused                  the predictor cannot use the images; the status is its own
 ├── PredictorUnavailable         503  likewise RegistryUnavailable: what answers this is away
 ├── DatabaseUnavailable          503  the queue cannot be reached; trying again later helps
+├── CheckpointsUnavailable       503  the store of checkpoints does not answer; likewise
 ├── NotReady                     503  asked whether it can take jobs in, the service cannot; `fields` names what is down
 ├── LeaseLost                    409  a worker's claim is no longer its own; it must write nothing
 └── IllegalTransition            500  a defect of ours: the transition table forbids the move
@@ -272,6 +273,13 @@ class DatabaseUnavailable(ServiceError):
 
     status = 503
     title = "The queue is not reachable"
+
+
+class CheckpointsUnavailable(ServiceError):
+    """The store that SDCN_CHECKPOINTS_URL names does not answer, or refuses."""
+
+    status = 503
+    title = "The store of checkpoints is not reachable"
 
 
 class NotReady(ServiceError):

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
-from pathlib import Path
 
 from pydantic import JsonValue, ValidationError
 
 from sdcn_core.config.data import ScenesSource
 from sdcn_core.config.experiment import ExperimentConfig
+from service.checkpoint_storage import CheckpointStorage, Place
 from service.errors import JobNotFound, ModelNotFound, RunNotFound
 from service.jobs.any_results import parse_results, training_in
 from service.jobs.results import Judgement
@@ -106,9 +106,10 @@ class ModelPage:
 class ModelCatalogue:
     """The models below one folder of runs, by the jobs of one queue."""
 
-    def __init__(self, queue: JobQueue, runs: Path) -> None:
+    def __init__(self, queue: JobQueue, storage: CheckpointStorage) -> None:
         self._queue = queue
-        self._runs = runs
+        self._runs = storage.runs
+        self._storage = storage
 
     def page(self, *, limit: int, after: Cursor | None = None) -> ModelPage:
         """Models, those of the newest jobs first. A page ends with the job in which it has `limit` models, so it may
@@ -146,8 +147,8 @@ class ModelCatalogue:
             raise ModelNotFound(f"no finished training has left a model {model_id[:150]!r}; {self._some()}")
         return model
 
-    def training(self, model_id: str) -> tuple[RunFiles, ExperimentConfig]:
-        """The files of a training, finished or not, and the experiment with which it was begun.
+    def training(self, model_id: str) -> tuple[Place, ExperimentConfig]:
+        """Where a training, finished or not, keeps its checkpoints, and the experiment with which it was begun.
 
         Raises:
             ModelNotFound: there is no training of this id.
@@ -158,7 +159,7 @@ class ModelCatalogue:
             files = job_files(self._runs, job_id, run if slash else None)
             asked = (read_record(files) or {}) if slash else job.spec
             if job.kind in (STUDIES if slash else TRAINERS):
-                return files, ExperimentConfig.model_validate(asked.get("experiment"))
+                return self._storage.of(files.path), ExperimentConfig.model_validate(asked.get("experiment"))
         except (JobNotFound, RunNotFound, ValidationError):
             pass
         raise ModelNotFound(

@@ -19,6 +19,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from service.checkpoint_storage import CheckpointStorage, check_url
 from service.secret_files import secrets_folder
 
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -42,6 +43,9 @@ class ServiceSettings(BaseSettings):
     """sqlite:///path or postgresql://user:password@host/name; none: SQLite in <home>/queue.db"""
     database_password: SecretStr | None = None
     """of the user that `database_url` names, where it is kept apart from the URL"""
+    checkpoints_url: str | None = None
+    """of a folder for checkpoints that API, workers and Ray's nodes reach: s3://bucket/folder, or any URL that fsspec
+    opens; none: they lie in `home`"""
     min_free_bytes: int = Field(default=64 * 2**20, ge=0)
     """with less room on the disk of `home`, the API is not ready and workers claim no job"""
     api_host: str = "127.0.0.1"
@@ -81,6 +85,13 @@ class ServiceSettings(BaseSettings):
     @classmethod
     def _absolute(cls, home: Path) -> Path:
         return home.expanduser().absolute()
+
+    @field_validator("checkpoints_url")
+    @classmethod
+    def _can_keep_checkpoints(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_url(url)
+        return url
 
     @classmethod
     def settings_customise_sources(
@@ -126,6 +137,10 @@ class ServiceSettings(BaseSettings):
     def runs(self) -> Path:
         """Where each job has its folder."""
         return self.home / "runs"
+
+    @property
+    def checkpoint_storage(self) -> CheckpointStorage:
+        return CheckpointStorage(self.runs, self.checkpoints_url)
 
     @property
     def on_loopback(self) -> bool:

@@ -119,8 +119,8 @@ def _comes_later(spec: EvaluateSpec | PredictSpec) -> bool:
 def _check_model(spec: EvaluateSpec | PredictSpec, models: ModelCatalogue) -> None:
     try:
         if isinstance(spec, EvaluateSpec) and spec.checkpoint is not None:
-            files, experiment = models.training(spec.model)
-            checkpoint_at(files.path, spec.checkpoint)
+            checkpoints, experiment = models.training(spec.model)
+            checkpoint_at(checkpoints, spec.checkpoint)
         else:
             experiment = _model(spec.model, models).experiment
     except ModelNotFound as error:

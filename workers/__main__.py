@@ -89,7 +89,7 @@ def main() -> int:
 def _steps(settings: WorkerSettings, queue: JobQueue, experiment_log: ExperimentLog) -> Sequence[Step]:
     """What the reconciler does beside what the queue needs."""
     retention_s = settings.checkpoint_retention_s
-    left = Leftovers(queue, experiment_log, settings.runs, checkpoint_retention_s=retention_s)
+    left = Leftovers(queue, experiment_log, settings.checkpoint_storage, checkpoint_retention_s=retention_s)
     every_s = settings.leftovers_interval_s
     return (
         Step("deletions", left.remove_deleted),

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from service.checkpoint_storage import CheckpointStorage
 from service.jobs.budgets import Spent
 from service.jobs.specs import JobSpec
 from service.jobs.states import FailureReason
@@ -48,6 +49,12 @@ class AttemptOrder(_Record):
     scratch: Path
     """a private folder on this host with a short path (sockets lie in it); the supervisor removes it"""
     ray: RayOrder
+    checkpoints_url: str | None = None
+    """as in CheckpointStorage"""
+
+    @property
+    def storage(self) -> CheckpointStorage:
+        return CheckpointStorage(self.home / "runs", self.checkpoints_url)
 
     def is_last_before(self, reason: FailureReason) -> bool:
         """Whether none would follow if this attempt failed for the reason."""

@@ -3,6 +3,7 @@
 import errno
 
 from sdcn_core.errors import BadInput, SdcnError, TrainingDiverged
+from service.errors import CheckpointsUnavailable
 from service.jobs.states import FailureReason
 from workers.attempt_folder import Failed
 from workers.errors import (
@@ -32,7 +33,7 @@ def _reason(error: BaseException) -> FailureReason:
             return FailureReason.OUT_OF_MEMORY
         case TrainingProcessLost():
             return FailureReason.LOST_WORKER
-        case _:  # CheckpointError, ClusterUnavailable, OSError, and what nobody foresaw: another attempt may end better
+        case _:  # what is away or was cut off, and what nobody foresaw: another attempt may end better
             return FailureReason.INFRASTRUCTURE
 
 
@@ -42,6 +43,8 @@ def _sentence(error: BaseException) -> str:
             return str(error)
         case TrainingProcessLost() | OutOfMemory() | FolderHeld() | AttemptSuperseded():
             return str(error)
+        case CheckpointsUnavailable():
+            return error.detail
         case MemoryError():
             return (
                 "the worker's memory does not suffice: use fewer images per step, smaller scales, or a larger machine"

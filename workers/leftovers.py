@@ -3,13 +3,11 @@
 Each step finds its work by what is there, and leaves nothing behind by which it would find it again.
 """
 
-import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import structlog
 
+from service.checkpoint_storage import CheckpointStorage, Place, asked, remove
 from service.errors import JobNotFound
 from service.jobs.states import JobState
 from service.queue.repository import JobQueue
@@ -30,31 +28,32 @@ CHECKPOINTS = (
 
 
 class Leftovers:
-    """The steps, on the files below one folder of runs."""
+    """The steps, on the files below one folder of runs, and on its checkpoints wherever they lie."""
 
     def __init__(
         self,
         queue: JobQueue,
         experiment_log: ExperimentLog,
-        runs: Path,
+        storage: CheckpointStorage,
         *,
         checkpoint_retention_s: float | None,
     ) -> None:
         self._queue = queue
         self._log = experiment_log
-        self._runs = runs
+        self._runs = storage.runs
+        self._storage = storage
         self._retention_s = checkpoint_retention_s
 
     def remove_deleted(self) -> list[str]:
         """Remove the folders and MLflow runs of deleted jobs; ids of those of which nothing is left.
 
         Raises:
-            WorkerError, OSError: something cannot be removed now; the note stays.
+            WorkerError, CheckpointsUnavailable, OSError: something cannot be removed now; the note stays.
         """
         deleted = [deletion.job_id for deletion in self._queue.deletions()]
         for job_id in deleted:  # first all folders: MLflow may be away for long
-            if (self._runs / job_id).exists():
-                shutil.rmtree(self._runs / job_id)
+            remove(self._storage.of(self._runs / job_id))
+            remove(self._runs / job_id)
         for job_id in deleted:
             self._log.forget(job_id)
             self._queue.deleted(job_id)
@@ -82,14 +81,18 @@ class Leftovers:
         for job_id, checkpoints in self._checkpoints().items():
             if self._are_over(job_id, timedelta(seconds=self._retention_s)):
                 for checkpoint in checkpoints:
-                    shutil.rmtree(checkpoint)
+                    remove(checkpoint)
                 thinned.append(job_id)
         return thinned
 
-    def _checkpoints(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
-        for path in _below(self._runs, CHECKPOINTS):
-            found.setdefault(path.relative_to(self._runs).parts[0], []).append(path)
+    def _checkpoints(self) -> dict[str, list[Place]]:
+        root = self._storage.root
+        found: dict[str, list[Place]] = {}
+        with asked(root):
+            for pattern in CHECKPOINTS:
+                paths: list[Place] = list(root.glob(pattern))
+                for path in sorted(paths, key=str):
+                    found.setdefault(path.parts[len(root.parts)], []).append(path)
         return found
 
     def _are_over(self, job_id: str, retention: timedelta) -> bool:
@@ -100,8 +103,3 @@ class Leftovers:
         if job.state is not JobState.SUCCEEDED or job.ended_at is None:
             return False  # what failed or was cancelled may be tried again from them
         return datetime.now(UTC) - job.ended_at >= retention and not self._queue.users_of_model(job_id)
-
-
-def _below(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
-    for pattern in patterns:
-        yield from sorted(folder.glob(pattern))

@@ -191,6 +191,7 @@ class Supervisor:
                 spec=claim.spec,
                 spent=claim.spent,
                 home=settings.home,
+                checkpoints_url=settings.checkpoints_url,
                 data_root=settings.resolved_data_root,
                 weights_root=settings.resolved_weights_root,
                 scratch=scratch,

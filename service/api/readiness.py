@@ -52,6 +52,7 @@ class Readiness:
         self._queue = queue
         self._transport = transport
         self._threads = CapacityLimiter(4)
+        self._thread_of_store = CapacityLimiter(1)
 
     async def look(self) -> Found:
         """Ask all at once; done after LIMIT_S, whatever is down."""
@@ -72,6 +73,7 @@ class Readiness:
             ComponentName.RAY: partial(self._of_workers, _reached),
             ComponentName.MLFLOW: partial(self._http, self._settings.mlflow_tracking_uri, "/health"),
             ComponentName.PREDICTOR: partial(self._http, self._settings.predictor_url, "/healthz"),
+            ComponentName.CHECKPOINTS: self._checkpoints,
         }
         async with anyio.create_task_group() as tasks:
             for name, question in questions.items():
@@ -89,6 +91,13 @@ class Readiness:
                 f" ({self._settings.min_free_bytes}): free some space"
             )
         return None if free is None else f"{free} bytes are free"
+
+    async def _checkpoints(self) -> str | None:
+        if self._settings.checkpoints_url is None:
+            raise Unused
+        # A store may keep a thread waiting for minutes, and must not keep it from what else is asked.
+        await asked_within(LIMIT_S, self._settings.checkpoint_storage.ask, self._thread_of_store)
+        return None
 
     async def _http(self, url: str | None, path: str) -> str | None:
         if url is None or not url.startswith(("http://", "https://")):

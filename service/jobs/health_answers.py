@@ -19,6 +19,7 @@ class ComponentName(StrEnum):
     """the workers reach their cluster"""
     MLFLOW = "mlflow"
     PREDICTOR = "predictor"
+    CHECKPOINTS = "checkpoints"
 
 
 class ComponentState(StrEnum):

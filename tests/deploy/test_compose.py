@@ -18,6 +18,7 @@ from workers.settings import WorkerSettings
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
 GPU = ROOT / "deploy" / "docker-compose.gpu.yml"
+STORE = ROOT / "deploy" / "docker-compose.store.yml"
 DOCKERFILE = ROOT / "deploy" / "Dockerfile"
 ELSEWHERE = {"postgres"}
 """services whose images are not built here"""
@@ -29,7 +30,7 @@ def composed() -> dict[str, Any]:
     return read
 
 
-@pytest.mark.parametrize("path", [COMPOSE, GPU], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [COMPOSE, GPU, STORE], ids=lambda path: path.name)
 def test_the_file_is_as_the_compose_specification_says(path: Path) -> None:
     checked = run_tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", str(path))
     assert checked.returncode == 0, checked.stdout
@@ -102,6 +103,21 @@ def test_ray_is_spoken_to_with_a_token_alone(composed: dict[str, Any]) -> None:
         assert service["environment"]["RAY_AUTH_MODE"] == "token"
         assert "sdcn_ray_token" in service["secrets"]
         assert service["networks"] == ["private"]
+
+
+def test_whoever_reads_or_writes_checkpoints_reaches_their_store_with_a_secret_from_a_file(
+    composed: dict[str, Any],
+) -> None:
+    with_store = yaml.safe_load(STORE.read_text())
+    uses_ray = {
+        name for name, service in composed["services"].items() if "RAY_AUTH_MODE" in service.get("environment", {})
+    }
+    assert with_store["services"].keys() == {"api", *uses_ray}
+    for service in with_store["services"].values():
+        assert "SDCN_CHECKPOINTS_URL" in service["environment"]
+        assert service["environment"]["AWS_SHARED_CREDENTIALS_FILE"] == "/run/secrets/store_credentials"
+        assert service["secrets"] == [*with_store["secrets"]]
+        assert service["networks"] == ["published"]
 
 
 def test_everything_that_stays_up_is_watched_and_reaped(composed: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
     ("extra", "holds", "lacks"),
     [
         ("api", {"fastapi", "sqlalchemy", "psycopg"}, {"torch", "ray", "mlflow", "numpy", "opencv"}),
+        ("s3", {"s3fs"}, {"torch", "ray", "mlflow", "numpy", "opencv"}),
         ("tracking", {"mlflow", "psycopg"}, {"torch", "ray", "opencv"}),
         ("predictor", {"torch", "fastapi", "opencv"}, {"ray", "mlflow"}),
         ("worker", {"torch", "ray", "mlflow", "opencv"}, {"pytest", "mypy", "playwright"}),

@@ -20,6 +20,7 @@ from service.queue.migrations import upgrade
 from service.queue.records import Job
 from service.queue.repository import JobQueue
 from service.queue.retry import RetryPolicy
+from service.run_files.checkpoints import kept_checkpoints
 from tests.workers.conftest import wait_until
 from workers.attempt_folder import AttemptFolder, RunFolder
 from workers.processes import MARK, SessionRecord, members
@@ -41,9 +42,12 @@ MANY_STEPS = {
 class Service:
     """A queue, a worker and MLflow in a folder of their own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, checkpoints_url: str | None = None) -> None:
         self.settings = WorkerSettings(
-            home=home, heartbeat_interval_s=0.5, mlflow_tracking_uri=f"sqlite:///{home / 'mlflow.db'}"
+            home=home,
+            checkpoints_url=checkpoints_url,
+            heartbeat_interval_s=0.5,
+            mlflow_tracking_uri=f"sqlite:///{home / 'mlflow.db'}",
         )
         upgrade(self.settings.queue_url)
         self.engine = open_database(self.settings.queue_url)
@@ -94,6 +98,13 @@ class Service:
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     service = Service(tmp_path / "home")
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def service_with_store(tmp_path: Path, bucket_url: str) -> Iterator[Service]:
+    service = Service(tmp_path / "home", checkpoints_url=bucket_url)
     yield service
     service.close()
 
@@ -153,7 +164,10 @@ def test_a_child_killed_midway_goes_on_from_its_checkpoint_and_is_judged_and_rec
     assert steps == sorted(set(steps)), "steps that were trained twice are recorded once"
 
 
-def test_a_rank_killed_midway_costs_an_attempt_and_no_more(service: Service) -> None:
+def test_a_rank_killed_midway_costs_an_attempt_and_no_more_with_checkpoints_in_a_store(
+    service_with_store: Service,
+) -> None:
+    service = service_with_store
     job = service.submit(resources={"num_workers": 2}, overrides=MANY_STEPS)
 
     def kill(folder: AttemptFolder) -> None:
@@ -168,7 +182,11 @@ def test_a_rank_killed_midway_costs_an_attempt_and_no_more(service: Service) -> 
     first, second = ended.attempts
     assert first.message == "a training process ended unexpectedly: it was killed, or it crashed"
     assert second.resumed_from_step is not None
+    assert second.resumed_from_step > 0
     assert left_of(job) == []
+    run = RunFolder(service.settings.home, job.job_id).path
+    assert kept_checkpoints(service.settings.checkpoint_storage.of(run))
+    assert not kept_checkpoints(run)
 
 
 def test_a_worker_killed_midway_is_followed_by_another_that_cleans_up_and_goes_on(service: Service) -> None:

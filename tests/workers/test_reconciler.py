@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from service.checkpoint_storage import CheckpointStorage
 from service.jobs.states import JobState
 from service.queue.records import Job, Settlement
 from service.queue.repository import JobQueue
@@ -35,10 +36,13 @@ def records() -> Forgetful:
 
 
 @pytest.fixture
-def left(queue: JobQueue, records: Forgetful, tmp_path: Path) -> Callable[..., Leftovers]:
-    return lambda **changes: Leftovers(
-        queue, records, tmp_path / "home" / "runs", **{"checkpoint_retention_s": None} | changes
-    )
+def storage(tmp_path: Path) -> CheckpointStorage:
+    return CheckpointStorage(tmp_path / "home" / "runs")
+
+
+@pytest.fixture
+def left(queue: JobQueue, records: Forgetful, storage: CheckpointStorage) -> Callable[..., Leftovers]:
+    return lambda **changes: Leftovers(queue, records, storage, **{"checkpoint_retention_s": None} | changes)
 
 
 def end(queue: JobQueue, settlement: Settlement) -> None:
@@ -127,6 +131,40 @@ def test_checkpoints_of_a_success_go_when_their_time_is_over(
         assert left(checkpoint_retention_s=retention_s).thin_checkpoints() == []
     assert left(checkpoint_retention_s=0).thin_checkpoints() == [succeeded.job_id]
     assert [folder.exists() for folder in kept] == [False, False, True, True]
+
+
+class TestInAStore:
+    @pytest.fixture
+    def storage(self, tmp_path: Path, bucket_url: str) -> CheckpointStorage:
+        return CheckpointStorage(tmp_path / "home" / "runs", bucket_url)
+
+    def test_the_checkpoints_go_with_their_deleted_job(
+        self, queue: JobQueue, submit: Callable[..., Job], left: Callable[..., Leftovers], storage: CheckpointStorage
+    ) -> None:
+        deleted, other = submit(), submit()
+        places = [storage.of(storage.runs / job.job_id) for job in (deleted, other)]
+        for place in places:
+            (place / "step-000000004-ab" / "checkpoint.pt").write_bytes(b"weights")
+        queue.request_cancel(deleted.job_id)
+        queue.delete(deleted.job_id)
+        assert left().remove_deleted() == [deleted.job_id]
+        assert [place.exists() for place in places] == [False, True]
+
+    def test_the_checkpoints_of_a_success_go_when_their_time_is_over(
+        self, queue: JobQueue, submit: Callable[..., Job], left: Callable[..., Leftovers], storage: CheckpointStorage
+    ) -> None:
+        succeeded, failed = submit(), submit()
+        places = [
+            storage.of(storage.runs / job.job_id) / f"{below}step-000000004-ab"
+            for job in (succeeded, failed)
+            for below in ("", "checkpoints/", "runs/sdcn-seed0/checkpoints/")
+        ]
+        for place in places:
+            (place / "checkpoint.pt").write_bytes(b"weights")
+        end(queue, Settlement.succeeded({}))
+        queue.request_cancel(failed.job_id)
+        assert left(checkpoint_retention_s=0).thin_checkpoints() == [succeeded.job_id]
+        assert [place.exists() for place in places] == 3 * [False] + 3 * [True]
 
 
 def test_what_attempts_of_dead_workers_hold_in_a_cluster_is_given_back_once(

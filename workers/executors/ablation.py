@@ -58,7 +58,7 @@ def ablation(context: JobContext) -> Succeeded | Failed:
     results = _results(context, spec, plan)
     if (failed := to_be_tried_again(context.order, results.runs)) is not None:
         return failed
-    clear_up(context.run, attempt=context.order.attempt)
+    clear_up(context.run, context.order.storage, attempt=context.order.attempt)
     if (failed := _failure_of_all(results)) is not None:
         return failed
     _write_artifacts(context, spec, runs, results)

@@ -67,7 +67,7 @@ def sweep(context: JobContext) -> Succeeded | Failed:
     )
     if (failed := to_be_tried_again(context.order, results.runs)) is not None:
         return failed
-    clear_up(context.run, attempt=context.order.attempt)
+    clear_up(context.run, context.order.storage, attempt=context.order.attempt)
     return _conclude(context, spec, results)
 
 

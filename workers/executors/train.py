@@ -65,7 +65,9 @@ def train_on_ray(
     with connected(order.ray, order.scratch) as cluster:
         context.folder.ray_job.write_text(cluster.driver_job_id)
         share = share_out(resources, cluster)
-        end = fit(_training_order(context, experiment, share, pseudo_labels), storage=context.run.path)
+        end = fit(
+            _training_order(context, experiment, share, pseudo_labels), storage=order.storage.of(context.run.path)
+        )
     if end.stopped:
         raise AttemptStopped("the training was asked to stop; its checkpoint is kept")
     return TrainResults.model_validate(end.results)
@@ -88,6 +90,7 @@ def _training_order(
         cpus=share.cpus,
         gpus=share.gpus,
         checkpoints_to_keep=order.ray.checkpoints_to_keep,
+        checkpoints_url=order.checkpoints_url,
     )
 
 

@@ -12,6 +12,7 @@ from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.errors import BadInput, CheckpointError, WeightsError
 from sdcn_core.models.saved import MODEL_FILE
 from sdcn_core.training.checkpoint import model_from_checkpoint
+from service.checkpoint_storage import here
 from service.errors import CheckpointNotFound
 from service.run_files.checkpoints import checkpoint_at
 from service.run_files.folders import RunFiles
@@ -51,7 +52,8 @@ def keep_checkpoint_as_model(order: AttemptOrder, model: str, step: int | Litera
     """
     training = training_files(order, model)
     try:
-        return model_from_checkpoint(checkpoint_at(training.path, step), _experiment(training, model), path)
+        with here(checkpoint_at(order.storage.of(training.path), step), scratch=path.parent) as checkpoint:
+            return model_from_checkpoint(checkpoint, _experiment(training, model), path)
     except CheckpointNotFound as error:
         raise BadInput(f"checkpoint: {error.detail}") from None
     except CheckpointError as error:

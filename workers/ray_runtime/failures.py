@@ -6,6 +6,7 @@ import torch
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
 
 from sdcn_core.errors import SdcnError
+from service.errors import CheckpointsUnavailable
 from workers.errors import ClusterUnavailable, OutOfMemory, TrainingProcessLost, WorkerError
 
 _WRAPPERS = ("controller_failure", "health_check_failure", "cause", "__cause__")
@@ -19,7 +20,7 @@ def translated(error: BaseException) -> BaseException:
     """
     causes = list(_causes(error))
     for cause in causes:
-        if isinstance(cause, SdcnError | WorkerError):
+        if isinstance(cause, SdcnError | WorkerError | CheckpointsUnavailable):
             return cause
     for cause in causes:
         if isinstance(cause, MemoryError | torch.OutOfMemoryError | OutOfMemoryError) or _cpu_memory_refused(cause):

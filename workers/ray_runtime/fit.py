@@ -1,12 +1,11 @@
 """One training as a group of processes of Ray Train, from the driver's side: fit, read what the first rank found."""
 
-from pathlib import Path
-
 from pydantic import ValidationError
 from ray.exceptions import RayError
 from ray.train import TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
+from service.checkpoint_storage import Place
 from workers.errors import TrainingProcessLost
 from workers.ray_runtime.failures import translated
 from workers.ray_runtime.reporting import SpoolCallback
@@ -19,7 +18,7 @@ COLLECTIVE_TIMEOUT_S = 1800
 """a rank that waits longer for the others gives up; judging a large split on one rank takes minutes"""
 
 
-def fit(order: TrainingOrder, *, storage: Path) -> TrainingEnd:
+def fit(order: TrainingOrder, *, storage: Place) -> TrainingEnd:
     """Train, in a process that is connected to Ray, on its main thread only (Ray's handler of SIGINT needs it).
 
     Args:
@@ -29,6 +28,7 @@ def fit(order: TrainingOrder, *, storage: Path) -> TrainingEnd:
     Raises:
         SdcnError: what a training process raised on purpose.
         WorkerError: Ray cannot start the group, or a process of it is lost.
+        CheckpointsUnavailable: the storage is a store that does not answer.
     """
     mend_snapshot(storage)
     order.folder.findings.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ray.train import Checkpoint, UserCallback
 
+from service.checkpoint_storage import Place
 from workers.ray_runtime.run_storage import keep_copy_of_snapshot
 from workers.spool import EVENT, Event, EventSpool
 
@@ -27,7 +28,7 @@ class SpoolCallback(UserCallback):
     the disk has no room for waits for the next report.
     """
 
-    def __init__(self, events_path: Path, storage: Path) -> None:
+    def __init__(self, events_path: Path, storage: Place) -> None:
         self._events_path = events_path
         self._storage = storage
         self._spool: EventSpool | None = None  # opened in the controller: a descriptor does not travel

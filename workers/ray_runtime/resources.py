@@ -4,8 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyarrow.fs import FSSpecHandler, PyFileSystem
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
 
+from service.checkpoint_storage import Place
 from service.jobs.capacity import asked, rooms, said_of
 from service.jobs.specs import Resources
 from workers.errors import ClusterTooSmall, ClusterUnavailable
@@ -89,15 +91,20 @@ def scaling_config(share: Share) -> ScalingConfig:
     )
 
 
-def run_config(storage: Path, *, checkpoints_to_keep: int, callback: UserCallback) -> RunConfig:
+def run_config(storage: Place, *, checkpoints_to_keep: int, callback: UserCallback) -> RunConfig:
     """Ray keeps a run by its folder, so a later attempt finds the checkpoints of an earlier one.
 
     A training process that fails is not started again by Ray (max_failures 0): it could not tell a lost process from a
     diverged loss, and the queue, which can, has the one budget of attempts.
     """
+    if isinstance(storage, Path):
+        path, filesystem = str(storage.parent), None
+    else:
+        path, filesystem = storage.parent.path.rstrip("/"), PyFileSystem(FSSpecHandler(storage.fs))
     return RunConfig(
         name=storage.name,
-        storage_path=str(storage.parent),
+        storage_path=path,
+        storage_filesystem=filesystem,
         checkpoint_config=CheckpointConfig(num_to_keep=checkpoints_to_keep),
         failure_config=FailureConfig(max_failures=0, controller_failure_limit=START_RETRIES),
         callbacks=[callback],

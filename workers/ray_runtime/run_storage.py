@@ -6,9 +6,8 @@ still exist, because Ray deletes old ones only after the new list is written.
 
 import json
 import logging
-import shutil
-from pathlib import Path
 
+from service.checkpoint_storage import Place, asked, remove, replace_file
 from service.run_files.checkpoints import PREFIX
 
 log = logging.getLogger(__name__)
@@ -17,38 +16,47 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 COPY = "checkpoint_manager_snapshot.last.json"
 
 
-def keep_copy_of_snapshot(run_path: Path) -> None:
+def keep_copy_of_snapshot(storage: Place) -> None:
     """Remember the list of checkpoints as it is now."""
-    snapshot = run_path / SNAPSHOT
+    snapshot = storage / SNAPSHOT
     if _is_usable(snapshot):
-        partial = run_path / f".{COPY}.partial"
-        shutil.copyfile(snapshot, partial)
-        partial.replace(run_path / COPY)
+        replace_file(storage / COPY, snapshot.read_bytes())
 
 
-def mend_snapshot(run_path: Path) -> None:
+def mend_snapshot(storage: Place) -> None:
     """Before a run goes on: put the copy in the place of a broken list, or take the list away if both are useless.
 
     Checkpoints that no list names were cut off while they were written, and are removed.
+
+    Args:
+        storage: where Ray keeps the run.
+
+    Raises:
+        CheckpointsUnavailable: it is in a store that does not answer.
     """
-    snapshot, copy = run_path / SNAPSHOT, run_path / COPY
+    with asked(storage):
+        _mend(storage)
+
+
+def _mend(storage: Place) -> None:
+    snapshot, copy = storage / SNAPSHOT, storage / COPY
     if not snapshot.exists():
         return
     if _is_usable(snapshot):
         named = _named(snapshot)
-        for folder in run_path.glob(f"{PREFIX}*"):
+        for folder in storage.glob(f"{PREFIX}*"):
             if folder.name not in named:
-                shutil.rmtree(folder)
+                remove(folder)
         return
     snapshot.unlink()
     if _is_usable(copy):
-        log.warning("the list of checkpoints in %s was broken; going on with its last copy", run_path)
-        shutil.copyfile(copy, snapshot)
+        log.warning("the list of checkpoints in %s was broken; going on with its last copy", storage)
+        replace_file(snapshot, copy.read_bytes())
     else:
-        log.warning("the list of checkpoints in %s was broken and has no copy; starting anew", run_path)
+        log.warning("the list of checkpoints in %s was broken and has no copy; starting anew", storage)
 
 
-def _is_usable(snapshot: Path) -> bool:
+def _is_usable(snapshot: Place) -> bool:
     """Whether it is whole and every checkpoint it names is there."""
     try:
         return all((snapshot.parent / name).is_dir() for name in _named(snapshot))
@@ -56,5 +64,5 @@ def _is_usable(snapshot: Path) -> bool:
         return False
 
 
-def _named(snapshot: Path) -> set[str]:
+def _named(snapshot: Place) -> set[str]:
     return {entry["checkpoint_dir_name"] for entry in json.loads(snapshot.read_bytes())["checkpoint_results"]}

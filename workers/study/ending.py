@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 
+from service.checkpoint_storage import CheckpointStorage
 from service.jobs.study_results import RunFound
 from workers.attempt_folder import AttemptOrder, Failed, RunFolder, attempts_in
 from workers.failures import MESSAGE_LENGTH
@@ -31,13 +32,14 @@ def to_be_tried_again(order: AttemptOrder, runs: Sequence[RunFound]) -> Failed |
     return Failed(reason=failure.reason, message=message[:MESSAGE_LENGTH])
 
 
-def clear_up(job: RunFolder, *, attempt: int) -> None:
+def clear_up(job: RunFolder, storage: CheckpointStorage, *, attempt: int) -> None:
     """Remove what only another attempt would need: shared stages, checkpoints of runs that have ended for good, and
     what processes that were killed have left. Checkpoints of a run that may yet come to its end can be judged, and
     stay.
 
     Args:
         job: the study's folder.
+        storage: of its checkpoints.
         attempt: the present one, whose own scratch files are its supervisor's.
     """
     shutil.rmtree(stages_folder(job), ignore_errors=True)
@@ -45,7 +47,7 @@ def clear_up(job: RunFolder, *, attempt: int) -> None:
     for path in folders:
         run = StudyRunFolder(path)
         if path.name.startswith(".") or run.has_ended_for_good:
-            run.remove_checkpoints()
+            run.remove_checkpoints(storage)
     killed = [folder for folder in job.attempts() if folder.number < attempt]
     for folder in [*killed, *(folder for path in folders for folder in attempts_in(path))]:
         shutil.rmtree(folder.work, ignore_errors=True)

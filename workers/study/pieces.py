@@ -132,6 +132,7 @@ def run_order(
         cpus=share.cpus,
         gpus=share.gpus,
         checkpoints_to_keep=attempt.ray.checkpoints_to_keep,
+        checkpoints_url=attempt.checkpoints_url,
         name=run.name,
         variant=run.variant,
         seed=run.seed,
@@ -157,6 +158,7 @@ def stage_order(attempt: AttemptOrder, stage: SharedStage, share: "Share", run_p
         cpus=share.cpus,
         gpus=share.gpus,
         checkpoints_to_keep=attempt.ray.checkpoints_to_keep,
+        checkpoints_url=attempt.checkpoints_url,
     )
 
 

@@ -56,7 +56,7 @@ def run_study_run(order: RunOrder, *, on_report: OnReport | None = None) -> RunF
                 if found.failure is not None and found.failure.reason.is_retryable:
                     return found
                 folder.write_found(found)
-            folder.remove_checkpoints()
+            folder.remove_checkpoints(order.storage)
             return settled or found
     except FolderHeld as error:
         return ended(order, RunState.FAILED, failure=run_failure(error))

@@ -1,15 +1,18 @@
 """The files of one run of a study below <home>/runs/<job id>/runs/<run name>/, laid out like a job's."""
 
-import shutil
+import logging
 import time
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from sdcn_core.config.experiment import ExperimentConfig
+from service.checkpoint_storage import CheckpointStorage, remove
 from service.jobs.study_results import RunFound
 from workers.attempt_folder import RunFolder, write_atomically
 from workers.training.order import RunOrder
+
+log = logging.getLogger(__name__)
 
 
 class RunRecord(BaseModel):
@@ -74,6 +77,9 @@ class StudyRunFolder:
         if self.read_found() is not None and not self.has_ended_for_good:
             self.found.unlink(missing_ok=True)
 
-    def remove_checkpoints(self) -> None:
-        """Of a run that has ended for good: nobody goes on from an end."""
-        shutil.rmtree(self.path / "checkpoints", ignore_errors=True)
+    def remove_checkpoints(self, storage: CheckpointStorage) -> None:
+        """Of a run that has ended for good: nobody goes on from an end. Those that cannot be removed now stay."""
+        try:
+            remove(storage.of(self.path) / "checkpoints")
+        except Exception:  # each store has errors of its own
+            log.warning("checkpoints of %s cannot be removed", self.path.name, exc_info=True)

@@ -7,6 +7,7 @@ from service.jobs.study_results import RunFailure
 from workers.errors import AttemptStopped
 from workers.spool import NoteEvent
 from workers.study.run import LOCK_TIMEOUT_S, open_spool, run_failure
+from workers.study.run_folder import StudyRunFolder
 from workers.study.training import train_piece
 from workers.training.lock import held
 from workers.training.order import TrainingOrder
@@ -34,5 +35,5 @@ def train_stage(order: TrainingOrder) -> RunFailure | None:
     except Exception as error:
         log.exception("%s failed", order.run_path.name)
         return run_failure(error)
-    shutil.rmtree(order.checkpoints, ignore_errors=True)  # the state in the store is what it was for
+    StudyRunFolder(order.run_path).remove_checkpoints(order.storage)  # the state in the store is what it was for
     return None

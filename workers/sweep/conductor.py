@@ -205,7 +205,7 @@ class Conductor:
         """A trial that was stopped early is ended with its process, before that comes to do it."""
         folder = self._ledger.folder(name)
         if folder.has_ended_for_good:
-            folder.remove_checkpoints()
+            folder.remove_checkpoints(self._ledger.order(self._runs[name]).storage)
 
     def _settle(self, found: RunFound) -> None:
         """Take note of what a run's own process has found. Without a value of the metric it has failed."""

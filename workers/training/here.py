@@ -31,15 +31,15 @@ def train_here(order: TrainingOrder, *, on_report: OnReport | None = None) -> Tr
         SdcnError: the data, the weights or the training itself failed.
     """
     device = torch.device("cuda" if order.gpus else "cpu")
-    checkpoints = KeptCheckpoints(order.checkpoints, keep=order.checkpoints_to_keep)
-    checkpoint = checkpoints.newest(order.experiment)
+    checkpoints = KeptCheckpoints(order.checkpoints, keep=order.checkpoints_to_keep, scratch=order.folder.work)
     order.folder.path.mkdir(parents=True, exist_ok=True)
     spool = EventSpool(order.folder.events)
     try:
-        if checkpoint is not None:
-            spool.append(ResumedEvent(global_step=step_of(checkpoint)))
-        hooks = LocalHooks(order, spool, checkpoints, device, on_report)
-        outcome = train_rank(order, hooks=hooks, ranks=Ranks(0, 1, device), checkpoint=checkpoint)
+        with checkpoints.newest(order.experiment) as checkpoint:
+            if checkpoint is not None:
+                spool.append(ResumedEvent(global_step=step_of(checkpoint)))
+            hooks = LocalHooks(order, spool, checkpoints, device, on_report)
+            outcome = train_rank(order, hooks=hooks, ranks=Ranks(0, 1, device), checkpoint=checkpoint)
     finally:
         spool.close()
     return TrainingEnd(stopped=outcome.stopped, results=outcome.results)

@@ -12,6 +12,7 @@ from sdcn_core.config.experiment import ExperimentConfig
 from sdcn_core.data.datasets import DataRoots
 from sdcn_core.training.progress import Stage
 from sdcn_core.training.stage_store import StageStore
+from service.checkpoint_storage import CheckpointStorage, Place
 from workers.attempt_folder import AttemptFolder
 from workers.fence import check_fence
 
@@ -42,6 +43,8 @@ class TrainingOrder(BaseModel):
     gpus: int = Field(default=0, ge=0)
     """of each process"""
     checkpoints_to_keep: int = Field(ge=1)
+    checkpoints_url: str | None = None
+    """as in CheckpointStorage"""
 
     @property
     def job_id(self) -> str:
@@ -67,8 +70,13 @@ class TrainingOrder(BaseModel):
         return self.run_path / "artifacts"
 
     @property
-    def checkpoints(self) -> Path:
-        return self.run_path / "checkpoints"
+    def checkpoints(self) -> Place:
+        """Of a training that has a folder of its own for them."""
+        return self.storage.of(self.run_path) / "checkpoints"
+
+    @property
+    def storage(self) -> CheckpointStorage:
+        return CheckpointStorage(self.home / "runs", self.checkpoints_url)
 
     @property
     def roots(self) -> DataRoots:

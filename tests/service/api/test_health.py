@@ -77,6 +77,25 @@ def test_everything_that_is_down_is_named_while_jobs_are_taken_in(
     assert api.post("/v1/jobs", json={"preset": "tiny"}).status_code == 202
 
 
+def test_a_store_of_checkpoints_is_asked_and_jobs_are_taken_in_while_it_is_down(
+    api: httpx.Client,
+    app: FastAPI,
+    settings: ServiceSettings,
+    jobs: JobQueue,
+    bucket_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert components(api.get("/readyz"))["checkpoints"]["state"] == "unused"
+    with_store = settings.model_copy(update={"checkpoints_url": bucket_url})
+    with_store.checkpoint_storage.ask()  # the first question loads the store's client, which takes its time
+    app.state.readiness = Readiness(with_store, jobs)
+    assert components(api.get("/readyz"))["checkpoints"]["state"] == "up"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("s3fs.S3FileSystem.cachable", False)  # its clients keep the address that they began with
+    assert components(api.get("/readyz"))["checkpoints"]["state"] == "down"
+    assert api.post("/v1/jobs", json={"preset": "tiny"}).status_code == 202
+
+
 def test_workers_and_their_ray_are_as_their_heartbeats_tell(api: httpx.Client, jobs: JobQueue) -> None:
     found = components(api.get("/readyz"))
     assert (found["workers"]["state"], found["ray"]["state"]) == ("down", "unused")

@@ -14,6 +14,7 @@ from service.queue.records import Settlement
 from service.queue.repository import JobQueue
 from service.registry import Registered, RegisteredVersion
 from service.run_files.checkpoints import checkpoint_name
+from service.settings import ServiceSettings
 from tests.service.api.studies import ABLATION, begin_run, end_run, leave
 from tests.service.api.test_jobs import RESULTS, start
 
@@ -258,6 +259,35 @@ def test_a_checkpoint_of_a_training_at_work_can_be_evaluated(api: httpx.Client, 
     assert api.post("/v1/jobs", json=asked).json()["spec"]["checkpoint"] == "newest"
     assert "keeps those of 8" in api.post("/v1/jobs", json={**asked, "checkpoint": 9}).json()["detail"]
     assert api.post("/v1/jobs", json={**asked, "checkpoint": "last"}).status_code == 422
+
+
+class TestCheckpointsInAStore:
+    @pytest.fixture
+    def settings(self, settings: ServiceSettings, bucket_url: str) -> ServiceSettings:
+        return settings.model_copy(update={"checkpoints_url": bucket_url})
+
+    def test_they_are_found_by_those_who_ask_for_their_evaluation(
+        self, api: httpx.Client, jobs: JobQueue, settings: ServiceSettings
+    ) -> None:
+        job_id = str(api.post("/v1/jobs", json={"preset": "tiny"}).json()["id"])
+        start(jobs)
+        asked = {"kind": "evaluate", "model": job_id, "checkpoint": "newest"}
+        early = api.post("/v1/jobs", json=asked)
+        assert (early.status_code, early.json()["errors"][0]["field"]) == (422, "checkpoint")
+        place = settings.checkpoint_storage.of(settings.runs / job_id)
+        (place / checkpoint_name(8) / "checkpoint.pt").write_bytes(b"weights")
+        assert api.post("/v1/jobs", json=asked).json()["spec"]["checkpoint"] == "newest"
+
+    def test_a_store_that_is_away_is_told_and_other_jobs_are_taken_in(
+        self, api: httpx.Client, jobs: JobQueue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = str(api.post("/v1/jobs", json={"preset": "tiny"}).json()["id"])
+        start(jobs)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        monkeypatch.setattr("s3fs.S3FileSystem.cachable", False)  # its clients keep the address that they began with
+        answer = api.post("/v1/jobs", json={"kind": "evaluate", "model": job_id, "checkpoint": "newest"})
+        assert (answer.status_code, answer.json()["title"]) == (503, "The store of checkpoints is not reachable")
+        assert api.post("/v1/jobs", json={"preset": "tiny"}).status_code == 202
 
 
 def test_a_checkpoint_of_a_studys_run_can_be_evaluated(api: httpx.Client, tmp_path: Path) -> None:

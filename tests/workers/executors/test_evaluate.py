@@ -2,6 +2,7 @@ import json
 import math
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sdcn_core.data.scenes import SCENE_CLASSES
 from sdcn_core.errors import BadInput, DatasetError, WeightsError
 from sdcn_core.training.checkpoint import Checkpoint, save_checkpoint
 from sdcn_core.training.networks import Networks
+from service.checkpoint_storage import move_in
 from service.jobs.inference_specs import EvaluateSpec
 from service.jobs.study_results import EvaluateResults
 from service.run_files.checkpoints import checkpoint_name
@@ -162,6 +164,22 @@ def test_a_checkpoint_is_judged_of_a_training_that_left_no_model(
     shutil.rmtree(tmp_path / "runs" / "def")  # the training at work removes old checkpoints
     prepare_judged_data(context, trained_experiment().data, SCENE_CLASSES)
     assert judge_model(task(context)).judgement.num_test_images == 6
+
+
+def test_a_checkpoint_in_a_store_is_judged_like_one_on_disk(
+    context_of: ContextOf, tmp_path: Path, bucket_url: str
+) -> None:
+    experiment = trained_experiment()
+    leave_checkpoint(RunFolder(tmp_path, "def"), 6, experiment)
+    context = context_of(spec(model="def", checkpoint="newest"))
+    context = replace(context, order=context.order.model_copy(update={"checkpoints_url": bucket_url}))
+    with pytest.raises(BadInput, match="keeps no checkpoint"):
+        take_checkpoint(context, context.order.spec)
+    (folder,) = (tmp_path / "runs" / "def").glob("step-*")
+    move_in(folder, context.order.storage.of(tmp_path / "runs" / "def") / folder.name)
+    assert take_checkpoint(context, context.order.spec) == 6
+    prepare_judged_data(context, experiment.data, SCENE_CLASSES)
+    assert judge_model(TaskOrder(attempt=context.order, folder=context.folder.path, cpus=1, gpus=0)).checkpoint is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from ray.train import UserCallback
 
+from service.checkpoint_storage import CheckpointStorage
 from service.jobs.capacity import Node
 from service.jobs.specs import Resources
 from workers.errors import ClusterTooSmall, ClusterUnavailable
@@ -75,6 +76,18 @@ def test_ray_never_repeats_a_failed_training_by_itself(tmp_path: Path) -> None:
     assert (config.name, config.storage_path) == ("job-id", str(tmp_path))
     assert config.failure_config.max_failures == 0
     assert config.failure_config.controller_failure_limit >= 0
+
+
+def test_ray_keeps_a_run_in_a_store_under_the_same_name(bucket_url: str, tmp_path: Path) -> None:
+    place = CheckpointStorage(tmp_path, bucket_url).of(tmp_path / "job-id")
+    config = run_config(place, checkpoints_to_keep=2, callback=UserCallback())
+    assert config.name == "job-id"
+    assert f"s3://{config.storage_path}" == bucket_url
+    assert config.storage_filesystem is not None
+    config.storage_filesystem.create_dir(f"{config.storage_path}/job-id/step-8")
+    with config.storage_filesystem.open_output_stream(f"{config.storage_path}/job-id/step-8/checkpoint.pt") as stream:
+        stream.write(b"weights")
+    assert (place / "step-8" / "checkpoint.pt").read_bytes() == b"weights"
 
 
 def test_a_training_of_a_study_gets_one_cpu_unless_more_are_wished_for() -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from service.checkpoint_storage import CheckpointStorage, Place, remove
 from service.run_files.checkpoints import step_of
 from workers.ray_runtime.run_storage import (
     COPY,
@@ -12,34 +13,40 @@ from workers.ray_runtime.run_storage import (
 )
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return tmp_path
+@pytest.fixture(params=["on disk", "in a store"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    url = None if request.param == "on disk" else request.getfixturevalue("bucket_url")
+    return CheckpointStorage(tmp_path, url).of(tmp_path)
 
 
 def checkpoint_name(step: int, unique: str) -> str:
     return f"step-{step:09d}-{unique}"
 
 
-def remember(run: Path, *steps: int) -> None:
+def write_checkpoint(run: Place, name: str) -> None:
+    (run / name).mkdir(exist_ok=True)
+    (run / name / "checkpoint.pt").write_bytes(b"weights")  # a store knows no folder without a file
+
+
+def remember(run: Place, *steps: int) -> None:
     for step in steps:
-        (run / checkpoint_name(step, "x")).mkdir(exist_ok=True)
+        write_checkpoint(run, checkpoint_name(step, "x"))
     named = [{"checkpoint_dir_name": checkpoint_name(step, "x")} for step in steps]
     (run / SNAPSHOT).write_text(json.dumps({"checkpoint_results": named}))
 
 
-def steps_remembered(run: Path) -> list[int]:
+def steps_remembered(run: Place) -> list[int]:
     named = json.loads((run / SNAPSHOT).read_text())["checkpoint_results"]
     return [step_of(Path(entry["checkpoint_dir_name"])) for entry in named]
 
 
-def test_a_whole_list_is_left_alone(run: Path) -> None:
+def test_a_whole_list_is_left_alone(run: Place) -> None:
     remember(run, 20, 40)
     mend_snapshot(run)
     assert steps_remembered(run) == [20, 40]
 
 
-def test_half_a_list_is_replaced_by_its_last_copy(run: Path) -> None:
+def test_half_a_list_is_replaced_by_its_last_copy(run: Place) -> None:
     remember(run, 20, 40)
     keep_copy_of_snapshot(run)
     (run / SNAPSHOT).write_text((run / SNAPSHOT).read_text()[:30])
@@ -47,22 +54,22 @@ def test_half_a_list_is_replaced_by_its_last_copy(run: Path) -> None:
     assert steps_remembered(run) == [20, 40]
 
 
-def test_a_list_that_names_a_missing_checkpoint_is_not_used(run: Path) -> None:
+def test_a_list_that_names_a_missing_checkpoint_is_not_used(run: Place) -> None:
     remember(run, 20)
     keep_copy_of_snapshot(run)
     remember(run, 40)
-    (run / checkpoint_name(40, "x")).rmdir()
+    remove(run / checkpoint_name(40, "x"))
     mend_snapshot(run)
     assert steps_remembered(run) == [20]
 
 
-def test_where_no_copy_helps_the_run_starts_anew(run: Path) -> None:
+def test_where_no_copy_helps_the_run_starts_anew(run: Place) -> None:
     (run / SNAPSHOT).write_text("")
     mend_snapshot(run)
     assert not (run / SNAPSHOT).exists()
 
 
-def test_half_a_list_is_never_copied(run: Path) -> None:
+def test_half_a_list_is_never_copied(run: Place) -> None:
     remember(run, 20)
     keep_copy_of_snapshot(run)
     (run / SNAPSHOT).write_text("{")
@@ -70,13 +77,13 @@ def test_half_a_list_is_never_copied(run: Path) -> None:
     assert json.loads((run / COPY).read_text())["checkpoint_results"]
 
 
-def test_a_run_that_never_began_needs_no_mending(run: Path) -> None:
+def test_a_run_that_never_began_needs_no_mending(run: Place) -> None:
     mend_snapshot(run)
     assert not (run / SNAPSHOT).exists()
 
 
-def test_a_checkpoint_that_was_cut_off_is_removed(run: Path) -> None:
+def test_a_checkpoint_that_was_cut_off_is_removed(run: Place) -> None:
     remember(run, 20)
-    (run / checkpoint_name(40, "half")).mkdir()
+    write_checkpoint(run, checkpoint_name(40, "half"))
     mend_snapshot(run)
     assert [step_of(path) for path in run.glob("step-*")] == [20]

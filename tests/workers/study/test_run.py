@@ -98,9 +98,15 @@ def test_a_run_that_has_ended_is_not_trained_again(ordered: Ordered) -> None:
     assert not order.folder.path.exists()
 
 
-def test_a_stopped_run_goes_on_from_its_checkpoint_to_the_same_numbers(ordered: Ordered) -> None:
+@pytest.mark.parametrize("kept", ["on disk", "in a store"])
+def test_a_stopped_run_goes_on_from_its_checkpoint_to_the_same_numbers(
+    ordered: Ordered, kept: str, prepared_home: Path, request: pytest.FixtureRequest
+) -> None:
     whole = run_study_run(ordered("whole"))
-    order = ordered("cut")
+    url = None if kept == "on disk" else request.getfixturevalue("bucket_url")
+    order = ordered(
+        "cut", run_path=prepared_home / "runs" / kept.replace(" ", "-") / "runs" / "cut", checkpoints_url=url
+    )
     with pytest.raises(AttemptStopped):
         run_study_run(order, on_report=stop_at(7, order.stop))
     assert not StudyRunFolder(order.run_path).found.exists()
@@ -113,6 +119,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint_to_the_same_numbers(ordered: 
     assert whole.judgement is not None
     timing = {"seconds_per_image"}
     assert found.judgement.model_dump(exclude=timing) == whole.judgement.model_dump(exclude=timing)
+    assert not order.checkpoints.exists(), "nobody goes on from an end"
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(ordered: Ordered) -> None:
