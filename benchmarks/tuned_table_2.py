@@ -1,7 +1,8 @@
 """The paper's table 2 with every row tuned alike, on generated scenes or on photographs, by a running service.
 
 `python -m benchmarks.tuned_table_2 scenes [--url URL] [--seeds N] [--out FOLDER]`, or `photographs --data PATH` for a
-folder in Pascal VOC layout below the service's data root; start the service with `sdcn up`. Each row of the table is
+folder in Pascal VOC layout below the service's data root, with `--weights PATH` where SqueezeNet's are another file than
+the preset says; start the service with `sdcn up`. Each row of the table is
 trained with equally many settings and judged on validation images; with the setting that reached the best mAP there it
 is trained once for each seed and judged on the test images. Both are ordinary jobs of kind ablation. FOLDER gets their
 tables, reports and pictures. Typed again on the same service, the command goes on with the jobs it made there.
@@ -67,13 +68,15 @@ SCENES = Looks(
 )
 
 
-def photographs(path: str) -> Looks:
+def photographs(path: str, weights: str | None = None) -> Looks:
     """On a folder with the splits train, val, trainval and test: SqueezeNet with and without its last layers trained,
     a third look at what each row has of its own, and a fourth at the best of these three without small proposals.
 
     In bfloat16, which takes a CPU that multiplies it two thirds of the time.
     """
     data: dict[str, JsonValue] = {"data.source.path": path, "schedule.precision": "bf16"}
+    if weights is not None:
+        data |= {f"model.{part}.weights.path": weights for part in ("backbone", "classifier")}
     backbone: Settings = {"fire8-9": {"model.backbone.frozen": "fire7"}, "frozen": {"model.backbone.frozen": "fire9"}}
     own: dict[str, Settings] = {
         "oicr": {"weight-sum": {"objective.refinement_normalizer": "weight_sum"}},
@@ -95,7 +98,7 @@ def photographs(path: str) -> Looks:
 
 def main() -> int:
     options = parse_options()
-    looks = SCENES if options.on == "scenes" else photographs(options.data)
+    looks = SCENES if options.on == "scenes" else photographs(options.data, options.weights)
     options.out.mkdir(parents=True, exist_ok=True)
     with SdcnClient(options.url) as client:
         tuned, seconds = _run(client, tuning_spec(looks), options.out / "tuning")
@@ -262,6 +265,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("on", choices=("scenes", "photographs"))
     parser.add_argument("--data", default="voc", help="of photographs: the folder below the service's data root")
+    parser.add_argument(
+        "--weights", help="of photographs: SqueezeNet's, below the service's weights root; else the preset's"
+    )
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--seeds", type=int, default=3, help="trained and judged in the end, from 0 on")
     parser.add_argument("--out", type=Path, default=Path("tuned-table-2"))

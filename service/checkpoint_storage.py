@@ -5,6 +5,7 @@ folder (docs/decisions/0014).
 """
 
 import errno
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ Place: TypeAlias = "Path | UPath"
 
 ON_DISK = (None, "file", "local")
 """protocols of folders; None: of a path"""
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""this machine's disk, where a copy is written: nothing that a store says"""
 
 NOT_SHARED = {"memory": "each process would have its own", "http": "it is read only", "https": "it is read only"}
 """protocol -> why no checkpoint can be kept there"""
@@ -92,7 +96,7 @@ def check_url(url: str) -> None:
         return
     if protocol in NOT_SHARED:
         raise ValueError(f"{protocol}: cannot keep checkpoints: {NOT_SHARED[protocol]}")
-    if "@" in url.split("://", 1)[1].split("/", 1)[0]:
+    if re.match(r"[^/@]*:[^/@]*@", url.split("://", 1)[1]):
         raise ValueError("the URL holds a password or a key: leave it out, and set it as the store's own programs do")
     try:
         get_filesystem_class(protocol)
@@ -113,7 +117,7 @@ def asked(place: Place) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        if isinstance(place, Path):
+        if isinstance(place, Path) or (isinstance(error, OSError) and error.errno in DISK_FULL):
             raise
         if isinstance(error, NotADirectoryError):  # to list what is not there: a store knows no empty folder
             raise FileNotFoundError(str(place)) from error

@@ -168,10 +168,10 @@ def voc_squeezenet() -> ExperimentConfig:
     """SDCN on a folder of photographs in VOC layout, with a SqueezeNet 1.1 pretrained on ImageNet: real images on a
     CPU.
 
-    Needs a folder `voc` below the data root and squeezenet_v1.1_notop.npz below the weights root; `data.source.path`
-    and `model.*.weights.path` point elsewhere.
+    Needs a folder `voc` below the data root and squeezenet_v1.1.caffemodel, its authors' file (docs/weights.md), below
+    the weights root; `data.source.path` and `model.*.weights.path` point elsewhere.
     """
-    weights = WeightsFile(path="squeezenet_v1.1_notop.npz")
+    weights = WeightsFile(path="squeezenet_v1.1.caffemodel")
     return ExperimentConfig(
         data=DataConfig(
             source=VocSource(path="voc"),

@@ -1,7 +1,7 @@
 """ImageNet weights from a file into a network: bounded, without pickle, checked by sum, name and shape.
 
-Two kinds of file: `.npz` (arrays `<layer>.w`, `<layer>.b`), and `.pth` or `.pt` (a dictionary of tensors, or a
-checkpoint that holds one as `state_dict` or `model`).
+Three kinds of file: `.npz` (arrays `<layer>.w`, `<layer>.b`), `.pth` or `.pt` (a dictionary of tensors, or a
+checkpoint that holds one as `state_dict` or `model`), and `.caffemodel` as Caffe writes it.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from sdcn_core.config.model import WeightsFile
 from sdcn_core.errors import WeightsError
+from sdcn_core.models.caffemodel import tensors_of
 from sdcn_core.models.initialization import init_he
 from sdcn_core.structures.confined import leads_out
 
@@ -56,8 +57,10 @@ def read_weights(weights: WeightsFile, weights_root: Path | None) -> dict[str, T
             return _read_npz(path)
         case ".pth" | ".pt":
             return _read_torch(path)
+        case ".caffemodel":
+            return _read_caffe(path)
         case suffix:
-            raise WeightsError(f"weights file {path} ends in {suffix!r}: only .npz, .pth and .pt are read")
+            raise WeightsError(f"weights file {path} ends in {suffix!r}: only .npz, .pth, .pt and .caffemodel are read")
 
 
 def load_tensors(module: nn.Module, tensors: Mapping[str, Tensor], *, key_of: KeyOf, source: str) -> None:
@@ -117,14 +120,8 @@ def recognized_keys(tensors: Mapping[str, Tensor], names: Iterable[str], layouts
     return lambda name: prefix + layouts[place](name)
 
 
-def fill_from_npz(
-    parts: Iterable[nn.Module],
-    weights: WeightsFile | None,
-    weights_root: Path | None,
-    *,
-    adapted: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
-) -> None:
-    """Fill all parts from one `.npz` file, its tensors `adapted` first; at random (He et al.) where none is named.
+def fill_from_npz(parts: Iterable[nn.Module], weights: WeightsFile | None, weights_root: Path | None) -> None:
+    """Fill all parts from one `.npz` file; at random (He et al.) where none is named.
 
     Raises:
         WeightsError: the weights cannot be had.
@@ -133,7 +130,7 @@ def fill_from_npz(
         for part in parts:
             init_he(part)
         return
-    tensors = adapted(read_weights(weights, weights_root))
+    tensors = read_weights(weights, weights_root)
     for part in parts:
         load_tensors(part, tensors, key_of=npz_key, source=weights.path)
 
@@ -176,6 +173,15 @@ def _read_npz(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"weights file {path} cannot be read as .npz ({error}): fetch it again") from error
     # Files carry a text beside the weights that says where they come from.
     return {key: torch.from_numpy(array) for key, array in read.items() if np.issubdtype(array.dtype, np.floating)}
+
+
+def _read_caffe(path: Path) -> dict[str, Tensor]:
+    try:
+        return tensors_of(path.read_bytes())
+    except ImportError as error:
+        raise WeightsError(f"weights file {path}: to read .caffemodel, install protobuf") from error
+    except ValueError as error:
+        raise WeightsError(f"weights file {path} cannot be read as .caffemodel ({error}): fetch it again") from error
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:

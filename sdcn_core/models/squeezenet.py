@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from sdcn_core.config.model import SqueezeNetBackbone, WeightsFile
 from sdcn_core.models.backbone import Backbone
 from sdcn_core.models.full_precision import in_float32
-from sdcn_core.models.initialization import init_head
+from sdcn_core.models.initialization import init_he, init_head
 from sdcn_core.models.pixel_norm import caffe_pixels
-from sdcn_core.models.pretrained import fill_from_npz, first_layer_to_rgb
+from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, npz_key, read_weights, recognized_keys
 
 log = logging.getLogger(__name__)
 
@@ -153,12 +153,27 @@ def squeezenet_classifier(
 
 
 def load_fires(parts: tuple[EarlyFires, LateFires], weights: WeightsFile | None, weights_root: Path | None) -> None:
-    """Fill both parts from a file of BGR weights, or at random.
+    """Fill both parts from a file of BGR weights, the authors' own or an .npz, or at random.
 
     Raises:
         WeightsError: the weights cannot be had.
     """
-    fill_from_npz(parts, weights, weights_root, adapted=lambda tensors: first_layer_to_rgb(tensors, "conv1.w"))
+    if weights is None:
+        for part in parts:
+            init_he(part)
+        return
+    tensors = read_weights(weights, weights_root)
+    names = [name for part in parts for name in part.state_dict()]
+    key_of = recognized_keys(tensors, names, (npz_key, _caffe_key))
+    tensors = first_layer_to_rgb(tensors, key_of("conv1.weight"))
+    for part in parts:
+        load_tensors(part, tensors, key_of=key_of, source=weights.path)
+
+
+def _caffe_key(name: str) -> str:
+    """`fire2.squeeze.weight` -> `fire2/squeeze1x1.weight`, `conv1.bias` -> `conv1.bias`."""
+    *layer, kind = name.split(".")
+    return f"{'/'.join(layer).replace('squeeze', 'squeeze1x1')}.{kind}"
 
 
 def _pool(x: Tensor, *, stride: int, padding: int) -> Tensor:

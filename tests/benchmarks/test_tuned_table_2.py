@@ -29,6 +29,16 @@ from service.settings import ServiceSettings
 from tests.service.in_process import serving
 
 ONE_AND_TWO: dict[str, Settings] = {row: {"one": {}, "two": {}} for row in ROWS}
+
+
+def test_other_weights_are_those_of_both_networks() -> None:
+    looks = photographs("animals", "other.npz")
+    for spec in (tuning_spec(looks), final_spec(looks, dict.fromkeys(ROWS, "frozen"), (0,))):
+        for run in spec.resolve().runs():
+            model = run.experiment.model
+            assert [part.weights.path for part in (model.backbone, model.classifier)] == 2 * ["other.npz"]  # type: ignore[union-attr]
+
+
 LOOKS = [pytest.param(SCENES, id="scenes"), pytest.param(photographs("animals"), id="photographs")]
 
 

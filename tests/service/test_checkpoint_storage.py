@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.checkpoint_storage import CheckpointStorage, here, move_in, remove, replace_file
+from service.checkpoint_storage import CheckpointStorage, asked, check_url, here, move_in, remove, replace_file
 from service.errors import CheckpointNotFound, CheckpointsUnavailable
 from service.run_files.checkpoints import checkpoint_at, kept_checkpoints
 from service.settings import ServiceSettings
@@ -146,6 +146,16 @@ def test_a_url_that_cannot_keep_checkpoints_is_refused_when_the_service_starts(u
     with pytest.raises(ValidationError, match=re.escape(said)) as told:
         ServiceSettings(checkpoints_url=url)
     assert "secret" not in str(told.value)
+
+
+def test_a_disk_too_full_for_a_copy_is_not_the_stores_fault(bucket_url: str, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space"), asked(CheckpointStorage(tmp_path, bucket_url).root):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_who_a_url_names_is_no_secret() -> None:
+    with pytest.raises(ValueError, match="adlfs"):  # the package, which is not here, and not the name before the @
+        check_url("abfs://container@account.dfs.core.windows.net/folder")
 
 
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/a/b", "/mnt/checkpoints", "file:///mnt/checkpoints"])

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sdcn_core.config.model import WeightsFile
 from sdcn_core.errors import WeightsError
 from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, npz_key, read_weights, recognized_keys
+from tests.sdcn_core.models.caffe_files import caffemodel, field, old_caffemodel, varint
 
 
 def test_bgr_weights_become_rgb_ones() -> None:
@@ -40,6 +41,39 @@ def test_a_missing_file_and_a_missing_root_are_named(tmp_path: Path) -> None:
         read_weights(WeightsFile(path="nothing.npz"), tmp_path)
     with pytest.raises(WeightsError, match="no weights root is configured"):
         read_weights(WeightsFile(path="nothing.npz"), None)
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_caffemodel_gives_its_layers_by_name(tmp_path: Path, old: bool) -> None:
+    conv, bias, matrix = torch.randn(4, 3, 2, 2), torch.randn(4), torch.randn(5, 4)
+    layers = [("conv1", "Convolution", [conv, bias]), ("relu1", "ReLU", []), ("fc6", "InnerProduct", [matrix])]
+    numbers = {"Convolution": 4, "ReLU": 18, "InnerProduct": 14}
+    content = (
+        old_caffemodel((name, numbers[kind], blobs) for name, kind, blobs in layers) if old else caffemodel(layers)
+    )
+    (tmp_path / "a.caffemodel").write_bytes(content)
+    tensors = read_weights(WeightsFile(path="a.caffemodel"), tmp_path)
+    assert tensors.keys() == {"conv1.weight", "conv1.bias", "fc6.weight"}
+    for name, expected in (("conv1.weight", conv), ("conv1.bias", bias), ("fc6.weight", matrix)):
+        assert torch.equal(tensors[name], expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x07nonsense", "no protocol buffer"),
+        (caffemodel([("conv1", "Convolution", [torch.ones(2, 2)])])[:-3], "no protocol buffer"),
+        (caffemodel([("relu1", "ReLU", [])]), "no layer with weights"),
+        (b"", "no layer with weights"),
+        (caffemodel([("conv1", "Convolution", [torch.ones(0, 2)])]), "its shape"),
+        (field(100, field(1, b"conv1") + field(7, field(5, b"1234") + field(7, field(1, varint(2))))), "its shape"),
+        (field(100, field(1, b"conv1") + field(7, field(5, b"123") + field(7, field(1, varint(1))))), "its shape"),
+    ],
+)
+def test_a_caffemodel_that_is_none_or_contradicts_itself_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "a.caffemodel").write_bytes(content)
+    with pytest.raises(WeightsError, match=rf"a\.caffemodel cannot be read as \.caffemodel .*{said}"):
+        read_weights(WeightsFile(path="a.caffemodel"), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["broken.npz", "broken.pth", "unknown.txt"])
