@@ -1,11 +1,11 @@
 """The paper's table 2 with every row tuned alike, on generated scenes or on photographs, by a running service.
 
 `python -m benchmarks.tuned_table_2 scenes [--url URL] [--seeds N] [--out FOLDER]`, or `photographs --data PATH` for a
-folder in Pascal VOC layout below the service's data root, with `--weights PATH` where SqueezeNet's are another file than
-the preset says; start the service with `sdcn up`. Each row of the table is
-trained with equally many settings and judged on validation images; with the setting that reached the best mAP there it
-is trained once for each seed and judged on the test images. Both are ordinary jobs of kind ablation. FOLDER gets their
-tables, reports and pictures. Typed again on the same service, the command goes on with the jobs it made there.
+folder in Pascal VOC layout below the service's data root, with `--weights PATH` where SqueezeNet's are in another file
+than the preset says; start the service with `sdcn up`. Each row of the table is trained with equally many settings and
+judged on validation images; with the setting that reached the best mAP there it is trained once for each seed and
+judged on the test images. Both are ordinary jobs of kind ablation. FOLDER gets their tables, reports and pictures.
+Typed again on the same service, the command goes on with the jobs it made there.
 """
 
 import argparse
