@@ -163,7 +163,11 @@ def test_a_registered_folder_with_a_broken_image_is_refused_and_so_are_jobs_on_i
         client.submit(TrainSpec.model_validate({"preset": "tiny", "overrides": by_name}))
 
 
-def test_two_workers_train_one_job_whose_model_is_exported(client: SdcnClient, trained_by_two: JobRead) -> None:
+def test_two_workers_train_one_job_whose_model_is_exported(
+    client: SdcnClient, service: EmbeddedService, trained_by_two: JobRead
+) -> None:
+    log = service.home / "runs" / trained_by_two.id / "attempt-1" / "log.txt"
+    assert "PreemptionWatcher" not in log.read_text(), "nobody takes this machine away"
     assert trained_by_two.state is JobState.SUCCEEDED, trained_by_two.failure
     assert client.results(trained_by_two.id).trained.num_test_images == 8
     assert {Path(artifact).name for artifact in trained_by_two.artifacts} >= {"model.pt", "model.pt2", "model.onnx"}
