@@ -1,6 +1,5 @@
 """Files as Caffe writes them, by the protocol buffers' own encoding."""
 
-import struct
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -46,7 +45,7 @@ def _layer(name: str, kind: str, blobs: Sequence[Tensor]) -> bytes:
 
 
 def _blob(blob: Tensor, *, old: bool = False) -> bytes:
-    numbers = field(5, struct.pack(f"<{blob.numel()}f", *blob.flatten().tolist()))
+    numbers = field(5, blob.numpy().astype("<f4").tobytes())
     if not old:
         return numbers + field(7, field(1, b"".join(varint(side) for side in blob.shape)))
     four = (*torch.ones(4 - blob.dim(), dtype=torch.int).tolist(), *blob.shape)

@@ -24,6 +24,7 @@ from sdcn_core.models.pixel_norm import pixels_of
 from sdcn_core.models.resnet import Bottleneck
 from sdcn_core.models.sdcn import SDCN
 from sdcn_core.models.vgg16 import HIDDEN_LAYERS, load_hidden_layers
+from tests.sdcn_core.models.caffe_files import caffemodel, old_caffemodel
 
 File = dict[str, Tensor]
 
@@ -128,6 +129,19 @@ def test_every_layer_of_vgg16_is_the_files_under_either_names(
     assert list(own) == list(caffe_vgg16())[:26]
     for (name, tensor), wanted in zip(own.items(), file().values(), strict=False):
         assert torch.equal(tensor, wanted), name
+
+
+@pytest.mark.parametrize("write", [caffemodel, old_caffemodel])
+def test_every_convolution_of_vgg16_is_that_of_caffes_own_file(tmp_path: Path, write: Callable[..., bytes]) -> None:
+    file = dict(list(caffe_vgg16().items())[:26])
+    kind = "Convolution" if write is caffemodel else 4
+    names = [name.removesuffix(".weight") for name in file if name.endswith(".weight")]
+    layers = [(name, kind, [file[f"{name}.weight"], file[f"{name}.bias"]]) for name in names]
+    (tmp_path / "vgg16.caffemodel").write_bytes(write(layers))
+    config = {"weights": {"path": "vgg16.caffemodel"}, "convention": "torchvision"}
+    backbone = build_backbone(Vgg16Backbone.model_validate(config), weights_root=tmp_path)
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, file[name]), name
 
 
 def test_fc6_and_fc7_have_caffes_names_too(tmp_path: Path) -> None:
