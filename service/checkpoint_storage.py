@@ -127,6 +127,20 @@ def asked(place: Place) -> Iterator[None]:
         ) from error
 
 
+def named_so(folder: Place, prefix: str) -> list[Place]:
+    """What lies in a folder under names that begin so; nothing in one that is not there.
+
+    Raises:
+        CheckpointsUnavailable: its store does not answer. A pattern would find nothing then, as if all were lost.
+    """
+    if isinstance(folder, Path):
+        return list(folder.glob(f"{prefix}*"))
+    with suppress(FileNotFoundError), asked(folder):
+        names = [path.rstrip("/").rpartition("/")[2] for path in folder.fs.ls(folder.path, detail=False)]
+        return [folder / name for name in names if name.startswith(prefix)]
+    return []
+
+
 def remove(place: Place) -> None:
     """Remove a folder with all that is in it; one that is not there is none to remove.
 

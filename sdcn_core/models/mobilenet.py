@@ -17,7 +17,7 @@ from sdcn_core.models.backbone import Backbone
 from sdcn_core.models.full_precision import in_float32
 from sdcn_core.models.initialization import init_head
 from sdcn_core.models.pixel_norm import tensorflow_pixels
-from sdcn_core.models.pretrained import fill_from_npz
+from sdcn_core.models.pretrained import fill_parts, npz_key
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class MobileNet(Backbone):
         self.strides = (4, 8, config.stride, config.stride)
         self.early = EarlyBlocks()
         self.late = LateBlocks(max_stride=config.stride, head=has_head)
-        fill_from_npz((self.early, self.late), config.weights, weights_root)
+        fill_parts((self.early, self.late), config.weights, weights_root, layouts=(npz_key,))
         if config.weights is None and config.frozen != "none":
             log.warning(
                 "mobilenet_v2 starts from random weights and freezes them up to %s: name weights, or freeze none",
@@ -171,7 +171,7 @@ def mobilenet_classifier(
         WeightsError: the weights cannot be had.
     """
     early, late = EarlyBlocks(), LateBlocks(max_stride=32, head=True)
-    fill_from_npz((early, late), weights, weights_root)
+    fill_parts((early, late), weights, weights_root, layouts=(npz_key,))
     if weights is None:
         log.warning("mobilenet_v2 as classifier freezes random weights up to block 6: name weights")
     return MobileNetTrunk(early), MobileNetTail(late, num_classes)

@@ -120,8 +120,22 @@ def recognized_keys(tensors: Mapping[str, Tensor], names: Iterable[str], layouts
     return lambda name: prefix + layouts[place](name)
 
 
-def fill_from_npz(parts: Iterable[nn.Module], weights: WeightsFile | None, weights_root: Path | None) -> None:
-    """Fill all parts from one `.npz` file; at random (He et al.) where none is named.
+def fill_parts(
+    parts: Sequence[nn.Module],
+    weights: WeightsFile | None,
+    weights_root: Path | None,
+    *,
+    layouts: Sequence[KeyOf],
+    bgr_layer: str | None = None,
+) -> None:
+    """Fill all parts from one file; at random (He et al.) where none is named.
+
+    Args:
+        parts: of one network.
+        weights: the file.
+        weights_root: the folder that it is below.
+        layouts: as for `recognized_keys`.
+        bgr_layer: the name of the first layer's weights, where the file's are for BGR images; None: for RGB ones.
 
     Raises:
         WeightsError: the weights cannot be had.
@@ -131,8 +145,11 @@ def fill_from_npz(parts: Iterable[nn.Module], weights: WeightsFile | None, weigh
             init_he(part)
         return
     tensors = read_weights(weights, weights_root)
+    key_of = recognized_keys(tensors, [name for part in parts for name in part.state_dict()], layouts)
+    if bgr_layer is not None:
+        tensors = first_layer_to_rgb(tensors, key_of(bgr_layer))
     for part in parts:
-        load_tensors(part, tensors, key_of=npz_key, source=weights.path)
+        load_tensors(part, tensors, key_of=key_of, source=weights.path)
 
 
 def npz_key(name: str) -> str:

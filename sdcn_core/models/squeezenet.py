@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from sdcn_core.config.model import SqueezeNetBackbone, WeightsFile
 from sdcn_core.models.backbone import Backbone
 from sdcn_core.models.full_precision import in_float32
-from sdcn_core.models.initialization import init_he, init_head
+from sdcn_core.models.initialization import init_head
 from sdcn_core.models.pixel_norm import caffe_pixels
-from sdcn_core.models.pretrained import first_layer_to_rgb, load_tensors, npz_key, read_weights, recognized_keys
+from sdcn_core.models.pretrained import fill_parts, npz_key
 
 log = logging.getLogger(__name__)
 
@@ -158,16 +158,7 @@ def load_fires(parts: tuple[EarlyFires, LateFires], weights: WeightsFile | None,
     Raises:
         WeightsError: the weights cannot be had.
     """
-    if weights is None:
-        for part in parts:
-            init_he(part)
-        return
-    tensors = read_weights(weights, weights_root)
-    names = [name for part in parts for name in part.state_dict()]
-    key_of = recognized_keys(tensors, names, (npz_key, _caffe_key))
-    tensors = first_layer_to_rgb(tensors, key_of("conv1.weight"))
-    for part in parts:
-        load_tensors(part, tensors, key_of=key_of, source=weights.path)
+    fill_parts(parts, weights, weights_root, layouts=(npz_key, _caffe_key), bgr_layer="conv1.weight")
 
 
 def _caffe_key(name: str) -> str:

@@ -1,18 +1,21 @@
 """The checkpoints that a training keeps: folders named by their step, in its folder or in checkpoints/ below it."""
 
 import secrets
+import time
 from pathlib import Path
 from typing import Literal
 
-from service.checkpoint_storage import Place, asked
+from service.checkpoint_storage import Place, asked, named_so
 from service.errors import CheckpointNotFound
 
 PREFIX = "step-"
 
 
 def checkpoint_name(global_step: int) -> str:
-    """A folder name for a checkpoint. Each time another: a replayed step writes it again, beside the old one."""
-    return f"{PREFIX}{global_step:09d}-{secrets.token_hex(4)}"
+    """A folder name for a checkpoint. Each time another: a replayed step writes it again, beside the old one, and its
+    name comes later in the alphabet.
+    """
+    return f"{PREFIX}{global_step:09d}-{time.time_ns():016x}-{secrets.token_hex(2)}"
 
 
 def step_of(checkpoint: Place) -> int:
@@ -28,14 +31,15 @@ def newest_first(folder: Place) -> list[Place]:
         CheckpointsUnavailable: the store does not answer.
     """
     with asked(folder):
-        found: list[Place] = list(folder.glob(f"{PREFIX}*"))
-        return sorted(found, key=lambda path: (step_of(path), _written_at(path)), reverse=True)
+        return sorted(
+            named_so(folder, PREFIX), key=lambda path: (step_of(path), _written_at(path), path.name), reverse=True
+        )
 
 
 def _written_at(checkpoint: Place) -> float:
     if isinstance(checkpoint, Path):
         return checkpoint.stat().st_mtime
-    return max((file.stat().st_mtime for file in checkpoint.iterdir()), default=0.0)  # stores have no time of a folder
+    return max((file.stat().st_mtime for file in checkpoint.iterdir()), default=0.0)  # of a file, to the second
 
 
 def kept_checkpoints(training: Place) -> dict[int, Place]:

@@ -123,6 +123,22 @@ def test_a_checkpoint_that_goes_away_meanwhile_is_not_there(storage: CheckpointS
 
 def test_a_store_that_answers_is_no_error_even_while_it_is_empty(storage: CheckpointStorage) -> None:
     storage.ask()
+    assert kept_checkpoints(storage.of(storage.runs / "job")) == {}
+
+
+def test_a_store_that_refuses_is_not_taken_for_an_empty_one(
+    bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = CheckpointStorage(tmp_path, bucket_url)
+    write(storage, tmp_path, 8, "a")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("Access Denied")
+
+    for listing in ("_lsdir", "_ls", "_find"):
+        monkeypatch.setattr(f"s3fs.S3FileSystem.{listing}", refuse)
+    with pytest.raises(CheckpointsUnavailable):
+        kept_checkpoints(storage.of(tmp_path / "job"))
 
 
 def test_a_store_that_is_away_is_told(bucket_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,8 @@ def test_a_worker_at_work_still_looks_after_the_jobs_of_dead_ones(queue: JobQueu
     job = submit()
     queue.claim("worker-that-died", lease_s=-1)
     with Reconciler(queue, "worker-a", interval_s=0.01):
-        wait_until(lambda: queue.get(job.job_id).state is JobState.RETRY_WAIT)
+        wait_until(lambda: queue.get(job.job_id).state is not JobState.CLAIMED)
+        assert queue.get(job.job_id).state is JobState.RETRY_WAIT
 
 
 def test_one_worker_at_a_time_is_elected_and_another_after_it_left(queue: JobQueue) -> None:

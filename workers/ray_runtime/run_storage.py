@@ -7,7 +7,7 @@ still exist, because Ray deletes old ones only after the new list is written.
 import json
 import logging
 
-from service.checkpoint_storage import Place, asked, remove, replace_file
+from service.checkpoint_storage import Place, asked, named_so, remove, replace_file
 from service.run_files.checkpoints import PREFIX
 
 log = logging.getLogger(__name__)
@@ -40,11 +40,13 @@ def mend_snapshot(storage: Place) -> None:
 
 def _mend(storage: Place) -> None:
     snapshot, copy = storage / SNAPSHOT, storage / COPY
-    if not snapshot.exists():
+    try:
+        snapshot.read_bytes()
+    except FileNotFoundError:
         return
     if _is_usable(snapshot):
         named = _named(snapshot)
-        for folder in storage.glob(f"{PREFIX}*"):
+        for folder in named_so(storage, PREFIX):
             if folder.name not in named:
                 remove(folder)
         return
@@ -59,9 +61,10 @@ def _mend(storage: Place) -> None:
 def _is_usable(snapshot: Place) -> bool:
     """Whether it is whole and every checkpoint it names is there."""
     try:
-        return all((snapshot.parent / name).is_dir() for name in _named(snapshot))
-    except (OSError, ValueError, KeyError, TypeError):
+        named = _named(snapshot)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # what cannot be read just now may be sound
         return False
+    return named <= {folder.name for folder in named_so(snapshot.parent, PREFIX)}
 
 
 def _named(snapshot: Place) -> set[str]:

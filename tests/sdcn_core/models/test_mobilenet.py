@@ -10,7 +10,7 @@ from sdcn_core.config.model import MobileNetBackbone, MobileNetClassifier, Weigh
 from sdcn_core.models.adversarial_classifier import build_classifier
 from sdcn_core.models.backbone import build_backbone
 from sdcn_core.models.mobilenet import EarlyBlocks, LateBlocks
-from sdcn_core.models.pretrained import fill_from_npz, npz_key, read_weights
+from sdcn_core.models.pretrained import fill_parts, npz_key, read_weights
 
 FILE = WeightsFile(
     path="mobilenet_v2_1.0_224.npz", sha256="c664f8ac57b41ab2f83188c38d54e11f6183d70b9119725b52d762c601be6ac2"
@@ -20,7 +20,7 @@ FILE = WeightsFile(
 def undilated(root: Path | None, *, head: bool = True) -> nn.Sequential:
     """Images -> the last map at stride 32."""
     early, late = EarlyBlocks(), LateBlocks(max_stride=32, head=head)
-    fill_from_npz((early, late), None if root is None else FILE, root)
+    fill_parts((early, late), None if root is None else FILE, root, layouts=(npz_key,))
     return nn.Sequential(early, _Last(), late, _Last())
 
 

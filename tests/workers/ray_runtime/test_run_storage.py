@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from service.checkpoint_storage import CheckpointStorage, Place, remove
+from service.errors import CheckpointsUnavailable
 from service.run_files.checkpoints import step_of
 from workers.ray_runtime.run_storage import (
     COPY,
@@ -60,6 +61,19 @@ def test_a_list_that_names_a_missing_checkpoint_is_not_used(run: Place) -> None:
     remember(run, 40)
     remove(run / checkpoint_name(40, "x"))
     mend_snapshot(run)
+    assert steps_remembered(run) == [20]
+
+
+def test_a_list_that_cannot_be_read_just_now_is_not_thrown_away(run: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember(run, 20)
+
+    def fail(*_: object, **__: object) -> bytes:
+        raise OSError("Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(run), "read_bytes", fail)
+        with pytest.raises((OSError, CheckpointsUnavailable)):
+            mend_snapshot(run)
     assert steps_remembered(run) == [20]
 
 
