@@ -20,6 +20,7 @@ from benchmarks.tuned_table_2 import (
     tuning_spec,
     tuning_table,
 )
+from sdcn_core.__main__ import main as sdcn_core
 from sdcn_core.config.studies import table_2
 from service.app import create_app
 from service.client.client import SdcnClient
@@ -75,11 +76,20 @@ def test_a_study_that_was_begun_is_gone_on_with_and_another_is_another_job(tmp_p
 
 
 def test_the_commands_of_the_document_can_be_typed() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
-    commands = re.findall(r"^python -m benchmarks\.tuned_table_2 (.*)$", text, re.MULTILINE)
+    commands = of_the_document("benchmarks.tuned_table_2")
 
-    assert commands
-    assert {parse_options(command.split()).on for command in commands} <= {"scenes", "photographs"}
+    assert {parse_options(command).on for command in commands} == {"scenes", "photographs"}
+
+
+def test_the_training_of_the_document_can_be_typed() -> None:
+    (command,) = of_the_document("sdcn_core")
+
+    assert sdcn_core([*command, "--show"]) == 0
+
+
+def of_the_document(module: str) -> list[list[str]]:
+    text = (Path(__file__).parents[2] / "docs" / "results.md").read_text()
+    return [command.split() for command in re.findall(rf"^python -m {re.escape(module)} (.*)$", text, re.MULTILINE)]
 
 
 def test_a_row_that_may_look_more_often_than_the_others_is_refused() -> None:
